@@ -1,0 +1,175 @@
+"""Instructions to a broker and what came of them: Order, Fill, Trade, Position, Account.
+
+All frozen, without I/O. Every one of them is also a row of the journal; its fields are the columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+from ttflow.words import ZERO, Exact, OrderType, Side, evolve
+
+
+class Leg(StrEnum):
+    """An order's part in its ticket."""
+
+    CLOSE = "close"
+    OPEN = "open"
+    TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands.
+
+    `submitting` is journaled before the bytes leave; `unknown` was sent and never answered.
+    """
+
+    SUBMITTING = "submitting"
+    WORKING = "working"
+    PARTIALLY_FILLED = "partially_filled"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+ENDED = frozenset(
+    {
+        OrderStatus.FILLED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.EXPIRED,
+        OrderStatus.FAILED,
+    }
+)
+"""The order statuses after which nothing more happens to an order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One instruction to a broker.
+
+    `quantity` is in the account's units (contracts, shares, coins), always positive; `filled` is the
+    part of it done. `seq` is the input that caused the order. `submitted_at` is that input's time.
+    """
+
+    seq: int
+    order_id: str
+    alert_id: str | None
+    strategy: str
+    account_group: str
+    account: str
+    broker: str
+    leg: Leg
+    attempt: int
+    symbol: str
+    side: Side
+    quantity: Exact
+    type: OrderType
+    limit_price: Exact | None
+    stop_price: Exact | None
+    status: OrderStatus
+    submitted_at: datetime
+    broker_order_id: str | None = None
+    filled: Exact = ZERO
+    time_in_force: str | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+    ticket_seq: int | None = None
+    root: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.status in ENDED
+
+    @property
+    def remaining(self) -> Decimal:
+        """The part not yet filled."""
+        return self.quantity - self.filled
+
+    @property
+    def signed_remaining(self) -> Decimal:
+        """The part not yet filled, negative for a sell."""
+        return self.remaining * self.side.sign
+
+    def with_status(self, status: OrderStatus, reason: str | None = None) -> Order:
+        """Return the order in another status."""
+        return evolve(self, status=status, reason=reason or self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """An execution of an order, or of part of it. `price` per unit, `commission` in account money."""
+
+    seq: int
+    fill_id: str
+    order_id: str
+    alert_id: str | None
+    strategy: str
+    account_group: str
+    account: str
+    symbol: str
+    side: Side
+    quantity: Exact
+    price: Exact
+    commission: Exact
+    filled_at: datetime
+    mode: Literal["live", "paper"]
+    expected_price: Exact | None = None
+
+    @property
+    def signed(self) -> Decimal:
+        """The quantity, negative for a sell."""
+        return self.quantity * self.side.sign
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trade:
+    """A round trip: one entry lot, closed first in, first out. Money in the account's currency."""
+
+    seq: int
+    trade_id: str
+    strategy: str
+    account_group: str
+    account: str
+    symbol: str
+    side: Literal["long", "short"]
+    quantity: Exact
+    entry_at: datetime
+    exit_at: datetime
+    entry_price: Exact
+    exit_price: Exact
+    gross_pnl: Exact
+    commission: Exact
+    net_pnl: Exact
+    mode: Literal["live", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """The signed quantity that one account holds of one symbol, at an average entry price."""
+
+    account_group: str
+    account: str
+    symbol: str
+    quantity: Exact
+    average_price: Exact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One book at the paper broker: money after realised results and commissions."""
+
+    account_group: str
+    account: str
+    cash: Exact
+    realised_pnl: Exact = ZERO
+    commission: Exact = ZERO

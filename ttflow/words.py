@@ -1,0 +1,105 @@
+"""The small types that every room shares: exact numbers, sides, and how a frozen value is changed.
+
+Money, prices and quantities are `Decimal`; times are timezone-aware UTC. A value leaves Python as an
+exact decimal string and as ISO 8601, through `encode`, and comes back equal through `decode`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import PlainSerializer, TypeAdapter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
+else:
+    T = TypeVar("T")
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def plain(number: Decimal) -> str:
+    """Write a number out without an exponent: `Decimal("1E-7")` is `0.0000001`."""
+    return format(number, "f")
+
+
+Exact = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]
+"""A `Decimal` that leaves Python as a string with every digit."""
+
+
+class Side(StrEnum):
+    """Which way an order goes."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def other(self) -> Side:
+        """The opposite side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @classmethod
+    def of(cls, signed: Decimal) -> Side:
+        """The side that moves a position by `signed`; zero counts as a sell."""
+        return cls.BUY if signed > 0 else cls.SELL
+
+
+class OrderType(StrEnum):
+    """How an order waits for its price."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+def evolve(value: T, /, **changes: Any) -> T:
+    """Return a copy of a frozen dataclass with some fields changed.
+
+    Does what `dataclasses.replace` does at a tenth of its cost, without running `__post_init__`; the
+    field names are the caller's to get right (mypy can't see them, the tests do).
+    """
+    copy = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__, **changes)
+    return copy
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def encode(value: DataclassInstance) -> bytes:
+    """Write a frozen dataclass as JSON: numbers exact, times ISO 8601, fields in their own order."""
+    return _adapter(type(value)).dump_json(value)
+
+
+def to_dict(value: DataclassInstance) -> dict[str, Any]:
+    """Write a frozen dataclass as plain JSON values (`str`, `int`, `bool`, `None`, lists, dicts)."""
+    written: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return written
+
+
+def decode(kind: type[T], written: Mapping[str, Any]) -> T:
+    """Read back what `to_dict` wrote; raises pydantic's `ValidationError` for anything else."""
+    return _adapter(kind).validate_python(written)
+
+
+def field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    """The names of a dataclass's fields, in order."""
+    return tuple(field.name for field in dataclasses.fields(kind))
