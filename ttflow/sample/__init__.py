@@ -1,7 +1,9 @@
 """The sample alerts that the demo posts: two strategies on 30 days of real bars, and some trouble.
 
 Each is a body as TradingView would send it, with `{{timenow}}` still in place: a stamp put in here makes it
-an alert of the present. `data/README.md` tells where the bars come from and how the alerts are made.
+an alert of the present. The bars are Binance's ETH-USDT perpetual, from the GitHub repository
+pineforge-4pass/pineforge-corpus (copyright 2026 PineForge contributors, Apache License 2.0); the repository's `data/README.md` tells
+the rest.
 """
 
 from __future__ import annotations
