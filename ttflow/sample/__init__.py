@@ -2,8 +2,8 @@
 
 Each is a body as TradingView would send it, with `{{timenow}}` still in place: a stamp put in here makes it
 an alert of the present. The bars are Binance's ETH-USDT perpetual, from the GitHub repository
-pineforge-4pass/pineforge-corpus (copyright 2026 PineForge contributors, Apache License 2.0); the repository's `data/README.md` tells
-the rest.
+pineforge-4pass/pineforge-corpus (copyright 2026 PineForge contributors, Apache License 2.0); ttflow's own
+repository tells the rest in `data/README.md`.
 """
 
 from __future__ import annotations
