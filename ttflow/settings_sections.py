@@ -1,0 +1,254 @@
+"""The tables of the settings: groups and accounts, limits of rate, credentials, the flow's parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ttflow.settings_fields import (
+    Clock,
+    Days,
+    Flag,
+    Name,
+    Names,
+    NotNegative,
+    Number,
+    Seconds,
+    Secret,
+    Symbols,
+    Text,
+    Url,
+    Whole,
+    Zone,
+    wrong,
+)
+from ttflow.words import ONE
+
+
+class Section(BaseModel):
+    """What every table of settings is: frozen, without unknown keys, silent about refused values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Rate(Section):
+    """At most `count` in `seconds`."""
+
+    count: Annotated[Whole, Field(gt=0)]
+    seconds: Annotated[Whole, Field(gt=0)]
+
+
+class RateLimits(Section):
+    """How many requests the webhook takes; None is no limit.
+
+    `per_address` holds where no secret is configured, `per_secret` where one is. `failures` counts failed
+    authentications of one address, and never touches an authenticated request.
+    """
+
+    per_address: Rate | None = Rate(count=10, seconds=60)
+    per_secret: Rate | None = Rate(count=600, seconds=60)
+    failures: Rate | None = Rate(count=10, seconds=60)
+
+
+NO_LIMITS = RateLimits(per_address=None, per_secret=None, failures=None)
+
+
+def rate_limits(value: Any) -> Any:
+    """Read `N/second|minute|hour` for both kinds of senders, `0` as no limit, empty as the default."""
+    if isinstance(value, RateLimits | Mapping):
+        return value
+    text = str(value).strip().lower()
+    if text in ("", "0"):
+        return NO_LIMITS if text else RateLimits()
+    read = re.fullmatch(r"([1-9][0-9]{0,8})\s*/\s*(second|minute|hour)", text, re.ASCII)
+    if read is None:
+        raise wrong("is not a rate", "write 10/second, 600/minute or 1000/hour, or 0 for no limit")
+    rate = Rate(count=int(read[1]), seconds={"second": 1, "minute": 60, "hour": 3600}[read[2]])
+    return RateLimits(per_address=rate, per_secret=rate)
+
+
+class Tastytrade(Section):
+    """What tastytrade's OAuth wants; the client id is optional."""
+
+    client_id: Secret | None = None
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+
+
+class Tradovate(Section):
+    """What Tradovate's access token request wants; the device id is demanded for live orders."""
+
+    username: Secret | None = None
+    password: Secret | None = None
+    cid: Secret | None = None
+    sec: Secret | None = None
+    device_id: Secret | None = None
+
+
+class TopstepX(Section):
+    """What ProjectX's login by key wants, at TopstepX."""
+
+    username: Secret | None = None
+    api_key: Secret | None = None
+
+
+_NEEDED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "tastytrade": ("tastytrade", ("client_secret", "refresh_token")),
+    "tradovate": ("tradovate", ("username", "password", "cid", "sec", "device_id")),
+    "projectx": ("topstepx", ("username", "api_key")),
+}
+
+
+class Credentials(Section):
+    """What the desk signs in to its brokers with."""
+
+    tastytrade: Tastytrade = Tastytrade()
+    tradovate: Tradovate = Tradovate()
+    topstepx: TopstepX = TopstepX()
+
+    def missing(self, broker: str) -> tuple[str, ...]:
+        """The environment names that a broker (`Group.broker`) still needs; empty when it can sign in.
+
+        A broker that ttflow doesn't ship brings its own credentials, and never misses any here.
+        """
+        section, needed = _NEEDED.get(broker, ("", ()))
+        return tuple(
+            f"{section}_{name}".upper() for name in needed if getattr(getattr(self, section), name) is None
+        )
+
+
+class AccountSettings(Section):
+    """One account of a group; orders are the alert's quantity times `multiplier`."""
+
+    name: Name
+    multiplier: Annotated[Number, Field(gt=0)] = ONE
+
+
+class Commission(Section):
+    """What the paper broker charges for a fill; what is set adds up, by default nothing.
+
+    `per_contract` (or share, or coin) and `per_order` are money in the account's currency, `percent` is of
+    the fill's value.
+    """
+
+    per_contract: NotNegative | None = None
+    per_order: NotNegative | None = None
+    percent: NotNegative | None = None
+
+
+class Slippage(Section):
+    """How much worse than the price the paper broker fills; at most one of the three, by default none.
+
+    In `ticks` of the instrument, as a `fixed` distance in price, or in `percent` of the price.
+    """
+
+    ticks: NotNegative | None = None
+    fixed: NotNegative | None = None
+    percent: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _only_one(self) -> Self:
+        if len([value for value in (self.ticks, self.fixed, self.percent) if value is not None]) > 1:
+            raise wrong("has more than one measure", "keep one of ticks, fixed and percent")
+        return self
+
+
+def _usual_account(group: dict[str, Any]) -> tuple[AccountSettings, ...]:
+    return (AccountSettings(name="paper" if group.get("broker") == "simulator" else "main"),)
+
+
+class Group(Section):
+    """The accounts that receive the same alert, at one broker.
+
+    A group that is not `live` trades in the simulator. `sides` is None where it wasn't said: what that
+    means is rule 5 of the trading rules. `strategies` are those that may trade live from their first
+    alert; `automation_opt_in` is the written word that a firm with rules on automation needs. `base_url`
+    is where the broker is reached instead of its own address. Each account starts with `cash` in
+    `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
+    """
+
+    broker: Name
+    live: Flag = False
+    sides: Literal["long", "short", "both"] | None = None
+    strategies: Names = ()
+    automation_opt_in: Text | None = None
+    base_url: Url | None = None
+    accounts: Annotated[tuple[AccountSettings, ...], Field(min_length=1)] = Field(
+        default_factory=_usual_account
+    )
+    cash: NotNegative = Decimal(100_000)
+    currency: Annotated[str, Field(pattern="^[A-Z]{3,5}$")] = "USD"
+    commission: Commission = Commission()
+    slippage: Slippage = Slippage()
+
+    @model_validator(mode="after")
+    def _accounts_differ(self) -> Self:
+        if len({account.name for account in self.accounts}) < len(self.accounts):
+            raise wrong("holds the same name twice", "give each account its own name", at=("accounts",))
+        return self
+
+
+BROKERS: Mapping[str, str] = {
+    "paper_simulator": "simulator",
+    "paper_tastytrade": "tastytrade",
+    "paper_tradovate": "tradovate",
+    "main": "tastytrade",
+    "topstep": "projectx",
+    "apex": "tradovate",
+    "tradeday": "tradovate",
+}
+"""The groups that are there without a file, and the broker of each."""
+
+
+def usual_groups() -> Mapping[str, Group]:
+    """Make the groups that are there without a file; none of them is live."""
+    return {name: Group(broker=broker) for name, broker in BROKERS.items()}
+
+
+class StrategySettings(Section):
+    """What is set for one strategy; there is nothing to set yet."""
+
+
+class Limits(Section):
+    """What bounds the whole desk; there is nothing to set yet."""
+
+
+class Notify(Section):
+    """Where notices go; there is nothing to set yet."""
+
+
+class Session(Section):
+    """When the built-in flow may open: from `start` to before `end` on `days`, on the clocks of `tz`.
+
+    An `end` before `start` is the next day's; the days are then those on which a session starts.
+    """
+
+    start: Clock
+    end: Clock
+    tz: Zone
+    days: Days = ("mon", "tue", "wed", "thu", "fri")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.start == self.end:
+            raise wrong("ends when it starts", "let end differ from start", at=("end",))
+        return self
+
+
+class FlowSettings(Section):
+    """The built-in flow's parameters; exits pass them all.
+
+    `expire_s`: an opening alert older than so many seconds is denied, by its `timenow` where it has one,
+    else by its arrival; 0 is never. `throttle_s`: the least time between two openings of one strategy and
+    symbol; 0 is none. `symbols`: those that may be opened, in capitals; empty is all. `session`: None is
+    always.
+    """
+
+    expire_s: Seconds = 60
+    throttle_s: Seconds = 0
+    symbols: Symbols = ()
+    session: Session | None = None

@@ -1,0 +1,345 @@
+"""Where settings come from: command line, environment, `.env`, `ttflow.toml`; and what was wrong with one.
+
+The rule of this room: a value keeps its origin until it has been checked, so that the one line that
+refuses it names the key as its author wrote it, where it stands, and what to do. No line repeats a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin
+
+from dotenv.parser import parse_stream
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ttflow.errors import SettingsError
+
+Loc = tuple[str | int, ...]
+
+ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
+    "TRADINGVIEW_WEBHOOK_SECRET": ("secrets",),
+    "HOST": ("host",),
+    "PORT": ("port",),
+    "DEBUG": ("debug",),
+    "LOG_LEVEL": ("log_level",),
+    "TTFLOW_JOURNAL": ("journal",),
+    "TTFLOW_CONFIG": ("config",),
+    "TTFLOW_RATE_LIMIT": ("rate_limit",),
+    "TTFLOW_LOG_DIR": ("log_dir",),
+    "TTFLOW_PUBLIC_URL": ("public_url",),
+    "TTFLOW_ALLOW_FROM": ("allow_from",),
+    "TTFLOW_TRUSTED_PROXIES": ("trusted_proxies",),
+    "TTFLOW_API_TOKEN": ("api_token",),
+    "TASTYTRADE_CLIENT_ID": ("credentials", "tastytrade", "client_id"),
+    "TASTYTRADE_CLIENT_SECRET": ("credentials", "tastytrade", "client_secret"),
+    "TASTYTRADE_REFRESH_TOKEN": ("credentials", "tastytrade", "refresh_token"),
+    "TRADOVATE_USERNAME": ("credentials", "tradovate", "username"),
+    "TRADOVATE_PASSWORD": ("credentials", "tradovate", "password"),
+    "TRADOVATE_CID": ("credentials", "tradovate", "cid"),
+    "TRADOVATE_SEC": ("credentials", "tradovate", "sec"),
+    "TRADOVATE_DEVICE_ID": ("credentials", "tradovate", "device_id"),
+    "TOPSTEPX_USERNAME": ("credentials", "topstepx", "username"),
+    "TOPSTEPX_API_KEY": ("credentials", "topstepx", "api_key"),
+}
+"""Every name read from the environment and from `.env`, and the setting that it is."""
+
+# Nobody else uses these families, so an unknown name in one is a slip; a slip in the secret's name would
+# start a desk without authentication.
+_OURS = ("TTFLOW_", "TRADINGVIEW_WEBHOOK_")
+
+# An empty one of these is a choice, which stands over the sources below it; all others are just absent.
+_EMPTY_MEANS_DEFAULT = frozenset({"TTFLOW_RATE_LIMIT"})
+
+
+class Origin(NamedTuple):
+    """How a value's author wrote its key, and where."""
+
+    key: str
+    source: str
+
+
+@dataclass
+class Gathered:
+    """The settings as one tree of plain values, and where each of its nodes came from."""
+
+    values: dict[str, Any]
+    origins: dict[Loc, Origin] = field(default_factory=dict)
+
+    def lay(self, values: Mapping[str, Any], origin: Callable[[Loc], Origin]) -> None:
+        """Put values over those that are there: tables are joined, everything else is replaced."""
+        _lay(values, self.values, lambda path: self.origins.__setitem__(path, origin(path)), ())
+
+    def origin(self, loc: Loc) -> Origin:
+        """Where the value at `loc` came from; for one that is missing, where its table did."""
+        for length in range(len(loc), 0, -1):
+            if found := self.origins.get(loc[:length]):
+                of_table = found.key == dotted(loc[:length])
+                return Origin(dotted(loc), found.source) if of_table else found
+        return Origin(dotted(loc), "defaults")
+
+
+def _lay(
+    upper: Mapping[str, Any], lower: dict[str, Any], mark: Callable[[Loc], None], above: tuple[str, ...]
+) -> None:
+    for key, value in upper.items():
+        path = (*above, key)
+        mark(path)
+        if isinstance(value, Mapping):
+            below = lower.get(key)
+            lower[key] = dict(below) if isinstance(below, Mapping) else {}
+            _lay(value, lower[key], mark, path)
+        else:
+            lower[key] = value
+
+
+def gather(
+    defaults: Mapping[str, Any], overrides: Mapping[str, Any], environ: Mapping[str, str], cwd: Path
+) -> Gathered:
+    """Read every source and lay them over each other; an override that is None was not given.
+
+    Raises SettingsError for a file that can't be read and for an unknown name in a family of ours.
+    """
+    lines = _dotenv(cwd / ".env")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    named = Gathered({})
+    named.lay(*_from_names({name: value for name, (value, _) in lines.items()}, _dotenv_source(lines)))
+    named.lay(*_from_names(environ, lambda name: "environment"))
+    named.lay(given, lambda path: Origin(dotted(path), "command line"))
+
+    all_of_them = Gathered(dict(defaults))
+    path, values, origin = _config(named, cwd)
+    all_of_them.lay(values, origin)
+    all_of_them.lay(named.values, lambda path: named.origins[path])
+    if path is not None:
+        all_of_them.values["config"] = path
+    return all_of_them
+
+
+def _from_names(
+    names: Mapping[str, str], source: Callable[[str], str]
+) -> tuple[dict[str, Any], Callable[[Loc], Origin]]:
+    """Turn environment names into a tree of settings."""
+    tree: dict[str, Any] = {}
+    origins: dict[Loc, Origin] = {}
+    for name, value in names.items():
+        _refuse_unknown(name, source)
+        path = ENVIRONMENT.get(name)
+        if path is None or (not value.strip() and name not in _EMPTY_MEANS_DEFAULT):
+            continue
+        table = tree
+        for length, part in enumerate(path[:-1], start=1):
+            table = table.setdefault(part, {})
+            origins[path[:length]] = Origin(dotted(path[:length]), source(name))
+        table[path[-1]] = _typed(name, value)
+        origins[path] = Origin(name, source(name))
+    return tree, origins.__getitem__
+
+
+def _refuse_unknown(name: str, source: Callable[[str], str]) -> None:
+    if name not in ENVIRONMENT and name.upper().startswith(_OURS):
+        problem = "unknown name" if name.upper() not in ENVIRONMENT else "names are in capitals"
+        raise SettingsError(name, source(name), problem, did_you_mean(name.upper(), ENVIRONMENT))
+
+
+_FLAGS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+def _typed(name: str, value: str) -> Any:
+    """Read a text as what the setting wants; what can't be read stays a text, for the check to refuse."""
+    if name == "PORT" and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return int(value)
+    return _FLAGS.get(value.strip().lower(), value) if name == "DEBUG" else value
+
+
+def _read(path: Path, key: str, source: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(key, source, "is not UTF-8 text", "save it as UTF-8") from None
+    except FileNotFoundError:
+        raise SettingsError(
+            key, source, f"there is no file {path}", "write it, or leave the key out"
+        ) from None
+    except IsADirectoryError:
+        raise SettingsError(key, source, f"{path} is a directory", "name a file, or move it away") from None
+    except OSError as error:
+        problem = f"{path} can't be read ({error.strerror})"
+        raise SettingsError(key, source, problem, "make it readable for this user") from None
+
+
+def _dotenv(path: Path) -> dict[str, tuple[str, int]]:
+    """Read `.env` as python-dotenv does, each value with its line; the last of several wins.
+
+    `${NAME}` stays as it is: a password that holds one means it.
+    """
+    if not path.exists():
+        return {}
+    lines = {}
+    for binding in parse_stream(StringIO(_read(path, ".env", ".env"))):
+        if binding.error:
+            where = f".env line {_first_line(binding.original.string, binding.original.line)}"
+            raise SettingsError(
+                ".env", where, "can't be read", "write NAME=value, a value with blanks in quotes"
+            )
+        if binding.key is not None and binding.value is not None:
+            lines[binding.key] = (binding.value, binding.original.line)
+    return lines
+
+
+def _first_line(text: str, line: int) -> int:
+    """The line on which a statement really starts, since python-dotenv counts blank lines before it."""
+    return line + len(text[: len(text) - len(text.lstrip())].splitlines())
+
+
+def _dotenv_source(lines: Mapping[str, tuple[str, int]]) -> Callable[[str], str]:
+    return lambda name: f".env line {lines[name][1]}"
+
+
+def _config(named: Gathered, cwd: Path) -> tuple[Path | None, dict[str, Any], Callable[[Loc], Origin]]:
+    """Read the settings file: the one that is named, else `ttflow.toml` where it exists."""
+    chosen = named.values.get("config")
+    path = Path("ttflow.toml" if chosen is None else chosen).expanduser()
+    if chosen is None and not (cwd / path).exists():
+        return None, {}, lambda loc: Origin(dotted(loc), "defaults")
+    key, source = named.origin(("config",)) if chosen is not None else ("ttflow.toml", str(path))
+    text = _read(cwd / path, key, source)
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(str(path), source, f"is not TOML: {error}", "correct that line") from None
+    _refuse_names(values, str(path), text)
+    return path, values, lambda loc: Origin(dotted(loc), located(str(path), text, loc))
+
+
+def _refuse_names(values: Mapping[str, Any], path: str, text: str) -> None:
+    """Refuse what the file can't hold: its own place, and names that belong into the environment."""
+    for key in values:
+        where = located(path, text, (key,))
+        if key == "config":
+            raise SettingsError(key, where, "the file can't name itself", "use --config or TTFLOW_CONFIG")
+        if key in ENVIRONMENT:
+            raise SettingsError(key, where, "unknown key", f"did you mean {dotted(ENVIRONMENT[key])}?")
+
+
+def located(path: str, text: str, loc: Loc) -> str:
+    """Name the file and, where it can be told, the line on which a key stands."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\[?([^\[\]]+)\]", line):
+            table = _parts(header[1])
+            found = table
+        elif setting := re.match(r"\s*([\w.\"' -]+?)\s*=", line):
+            found = (*table, *_parts(setting[1]))
+        else:
+            continue
+        if found == loc:
+            return f"{path} line {number}"
+    return path
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    """Split a TOML key at its dots; a quoted part that holds a dot is beyond it, and is not found."""
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
+
+
+def dotted(loc: Iterable[str | int]) -> str:
+    """Write where a value stands as TOML would: `groups.main.accounts[0].multiplier`."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = re.fullmatch(r"[A-Za-z0-9_-]+", part) is not None
+            text += "." * bool(text) + (part if bare else json.dumps(part))
+    return text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Say which known name comes nearest, else which there are."""
+    names = sorted(known)
+    if near := get_close_matches(name, names, n=1, cutoff=0.6):
+        return f"did you mean {near[0]}?"
+    return f"known are {', '.join(names)}" if names else "leave it out, nothing can be set here"
+
+
+_REMEDIES = {
+    "bool_type": ("is neither true nor false", "write true or false"),
+    "int_type": ("is not a whole number", "write digits only"),
+    "string_type": ("is not a text", "write it in quotes"),
+    "missing": ("is missing", "add it"),
+    "tuple_type": ("is not a list", 'write a list, such as ["one", "two"]'),
+    "model_type": ("is not a table", "write its keys under a [heading]"),
+    "mapping_type": ("is not a table", "write its keys under a [heading]"),
+    "path_type": ("is not a path", "write a path in quotes"),
+    "too_short": ("is empty", "name at least one, or leave the key out"),
+    "string_too_short": ("is empty", "give a value, or leave the key out"),
+}
+
+
+def refusal(error: ValidationError, model: type[BaseModel], gathered: Gathered) -> SettingsError:
+    """Turn what pydantic found into the one line that stops the start; unknown keys come first."""
+    found = error.errors(include_url=False, include_input=False)
+    first = min(found, key=lambda item: item["type"] != "extra_forbidden")
+    context = first.get("ctx", {})
+    # pydantic marks a refused key of a mapping with this last part.
+    loc = tuple(part for part in first["loc"] if part != "[key]") + tuple(context.get("at", ()))
+    key, source = gathered.origin(loc)
+    return SettingsError(key, source, *_words(first, context, loc, model))
+
+
+def _words(
+    found: ErrorDetails, context: Mapping[str, Any], loc: Loc, model: type[BaseModel]
+) -> tuple[str, str]:
+    if found["type"] == "setting":
+        return context["problem"], context["remedy"]
+    if found["type"] == "extra_forbidden":
+        return "unknown key", did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
+    if found["type"] == "literal_error":
+        return "is none of the possible values", f"use {context['expected']}"
+    if found["type"] in _REMEDIES:
+        return _REMEDIES[found["type"]]
+    return found["msg"].removeprefix("Input "), "correct the value"
+
+
+def _keys_at(model: type[BaseModel], loc: Loc) -> Iterator[str]:
+    """The keys that a table may have, found by walking the models."""
+    here, in_mapping = model, False
+    for part in loc:
+        if isinstance(part, int) or in_mapping:
+            in_mapping = False
+            continue
+        annotation = here.model_fields[part].annotation
+        here, in_mapping = (
+            next(_models(annotation)),
+            get_origin(annotation) is not None and _is_mapping(annotation),
+        )
+    yield from (name for name in here.model_fields if (here, name) != (model, "config"))
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return issubclass(get_origin(annotation) or object, Mapping)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
