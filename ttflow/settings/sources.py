@@ -1,29 +1,24 @@
-"""Where settings come from: command line, environment, `.env`, `ttflow.toml`; and what was wrong with one.
+"""Where settings come from: command line, environment, `.env`, `ttflow.toml`.
 
-The rule of this room: a value keeps its origin until it has been checked, so that the one line that
-refuses it names the key as its author wrote it, where it stands, and what to do. No line repeats a value.
+The rule of this room: a value keeps its origin until it has been checked, so that the line that refuses
+it can name the key as its author wrote it, and where.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from ttflow.errors import SettingsError
-
-Loc = tuple[str | int, ...]
+from ttflow.settings.refusals import Loc, Origin, did_you_mean, dotted
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "TRADINGVIEW_WEBHOOK_SECRET": ("secrets",),
@@ -58,13 +53,6 @@ _OURS = ("TTFLOW_", "TRADINGVIEW_WEBHOOK_")
 
 # An empty one of these is a choice, which stands over the sources below it; all others are just absent.
 _EMPTY_MEANS_DEFAULT = frozenset({"TTFLOW_RATE_LIMIT"})
-
-
-class Origin(NamedTuple):
-    """How a value's author wrote its key, and where."""
-
-    key: str
-    source: str
 
 
 @dataclass
@@ -258,88 +246,3 @@ def located(path: str, text: str, loc: Loc) -> str:
 def _parts(key: str) -> tuple[str, ...]:
     """Split a TOML key at its dots; a quoted part that holds a dot is beyond it, and is not found."""
     return tuple(part.strip().strip("\"'") for part in key.split("."))
-
-
-def dotted(loc: Iterable[str | int]) -> str:
-    """Write where a value stands as TOML would: `groups.main.accounts[0].multiplier`."""
-    text = ""
-    for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            bare = re.fullmatch(r"[A-Za-z0-9_-]+", part) is not None
-            text += "." * bool(text) + (part if bare else json.dumps(part))
-    return text
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Say which known name comes nearest, else which there are."""
-    names = sorted(known)
-    if near := get_close_matches(name, names, n=1, cutoff=0.6):
-        return f"did you mean {near[0]}?"
-    return f"known are {', '.join(names)}" if names else "leave it out, nothing can be set here"
-
-
-_REMEDIES = {
-    "bool_type": ("is neither true nor false", "write true or false"),
-    "int_type": ("is not a whole number", "write digits only"),
-    "string_type": ("is not a text", "write it in quotes"),
-    "missing": ("is missing", "add it"),
-    "tuple_type": ("is not a list", 'write a list, such as ["one", "two"]'),
-    "model_type": ("is not a table", "write its keys under a [heading]"),
-    "mapping_type": ("is not a table", "write its keys under a [heading]"),
-    "path_type": ("is not a path", "write a path in quotes"),
-    "too_short": ("is empty", "name at least one, or leave the key out"),
-    "string_too_short": ("is empty", "give a value, or leave the key out"),
-}
-
-
-def refusal(error: ValidationError, model: type[BaseModel], gathered: Gathered) -> SettingsError:
-    """Turn what pydantic found into the one line that stops the start; unknown keys come first."""
-    found = error.errors(include_url=False, include_input=False)
-    first = min(found, key=lambda item: item["type"] != "extra_forbidden")
-    context = first.get("ctx", {})
-    # pydantic marks a refused key of a mapping with this last part.
-    loc = tuple(part for part in first["loc"] if part != "[key]") + tuple(context.get("at", ()))
-    key, source = gathered.origin(loc)
-    return SettingsError(key, source, *_words(first, context, loc, model))
-
-
-def _words(
-    found: ErrorDetails, context: Mapping[str, Any], loc: Loc, model: type[BaseModel]
-) -> tuple[str, str]:
-    if found["type"] == "setting":
-        return context["problem"], context["remedy"]
-    if found["type"] == "extra_forbidden":
-        return "unknown key", did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
-    if found["type"] == "literal_error":
-        return "is none of the possible values", f"use {context['expected']}"
-    if found["type"] in _REMEDIES:
-        return _REMEDIES[found["type"]]
-    return found["msg"].removeprefix("Input "), "correct the value"
-
-
-def _keys_at(model: type[BaseModel], loc: Loc) -> Iterator[str]:
-    """The keys that a table may have, found by walking the models."""
-    here, in_mapping = model, False
-    for part in loc:
-        if isinstance(part, int) or in_mapping:
-            in_mapping = False
-            continue
-        annotation = here.model_fields[part].annotation
-        here, in_mapping = (
-            next(_models(annotation)),
-            get_origin(annotation) is not None and _is_mapping(annotation),
-        )
-    yield from (name for name in here.model_fields if (here, name) != (model, "config"))
-
-
-def _is_mapping(annotation: Any) -> bool:
-    return issubclass(get_origin(annotation) or object, Mapping)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models(part)

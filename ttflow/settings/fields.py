@@ -5,16 +5,26 @@ The rule of this room: no message repeats the value that it refuses, for it may 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict, WrapSerializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    Strict,
+    StringConstraints,
+    WrapSerializer,
+)
 from pydantic_core import PydanticCustomError
 
 from ttflow.words import Exact
@@ -51,12 +61,28 @@ def _items(value: Any) -> Any:
 
 
 def _url(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+    try:
+        url = urlsplit(value)
+        whole = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        whole = False
+    if not whole or url.query or url.fragment:
         raise wrong("is not an address of the web", "write it as https://host or https://host/path")
     if url.username is not None or url.password is not None:
         raise wrong("holds a user name or a password", "leave them out, the address is shown")
     return value.rstrip("/")
+
+
+def _place(value: Path) -> Path:
+    if not value.name:
+        raise wrong("names no file", "write a path such as data/ttflow.db")
+    return Path(os.path.expanduser(value))
+
+
+def _currency(value: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3,5}", value):
+        raise wrong("is not a currency", 'write its code in capitals, such as "USD"')
+    return value
 
 
 def _level(value: Any) -> Any:
@@ -75,22 +101,35 @@ def _secrets(value: Any) -> Any:
     return tuple(dict.fromkeys(item for item in texts if item != ""))
 
 
-def _networks(value: Any) -> Any:
+def _senders(value: Any) -> Any:
+    """Put TradingView's addresses where its name stands."""
     parts = _items(value)
     if not isinstance(parts, list | tuple):
         return parts
-    names = (TRADINGVIEW_ADDRESSES if item == "tradingview" else (item,) for item in parts)
-    return tuple(dict.fromkeys(_network(item) for group in names for item in group))
+    return [part for item in parts for part in (TRADINGVIEW_ADDRESSES if _is_tradingview(item) else (item,))]
+
+
+def _is_tradingview(item: Any) -> bool:
+    return isinstance(item, str) and item.strip().lower() == "tradingview"
+
+
+def _networks(value: Any) -> Any:
+    parts = _items(value)
+    return tuple(dict.fromkeys(map(_network, parts))) if isinstance(parts, list | tuple) else parts
 
 
 def _network(item: Any) -> IPv4Network | IPv6Network:
+    if isinstance(item, IPv4Network | IPv6Network):
+        return item
     try:
-        if not isinstance(item, str):
-            return ip_network(item if isinstance(item, IPv4Network | IPv6Network) else "")
-        return ip_network(item)
+        network = ip_network(item.strip() if isinstance(item, str) else "", strict=False)
     except ValueError:
         remedy = "write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32, parted by commas"
         raise wrong("holds something that is no address and no network", remedy) from None
+    if "/" in item and item.strip().split("/")[0] != str(network.network_address):
+        # Whoever wrote a host within a network may have meant either; guessing could let too many in.
+        raise wrong("holds an address with a network's mask", f"write {network}, or the address alone")
+    return network
 
 
 def _days(value: Any) -> Any:
@@ -121,16 +160,21 @@ def _zone(value: str) -> str:
     return value
 
 
+MOST = 10**12
+"""No amount is larger, so that none can be written with a million digits."""
+
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
-Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Number = Annotated[Exact, BeforeValidator(_number)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10**9, allow_inf_nan=False)]
+Number = Annotated[Exact, BeforeValidator(_number), Field(ge=0, le=MOST, decimal_places=12)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_items)]
 Url = Annotated[str, AfterValidator(_url)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Place = Annotated[Path, AfterValidator(_place)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Senders = Annotated[Networks, BeforeValidator(_senders)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_secrets)]
 Symbols = Annotated[tuple[Text, ...], BeforeValidator(_items), AfterValidator(_capitals)]

@@ -16,8 +16,22 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
-from ttflow.settings_fields import Flag, Frozen, Level, Networks, Secret, Secrets, Text, Url, Whole, wrong
-from ttflow.settings_sections import (
+from ttflow.settings.fields import (
+    Flag,
+    Frozen,
+    Level,
+    Networks,
+    Place,
+    Secret,
+    Secrets,
+    Senders,
+    Text,
+    Url,
+    Whole,
+    wrong,
+)
+from ttflow.settings.refusals import refusal
+from ttflow.settings.sections import (
     BROKERS,
     AccountSettings,
     Commission,
@@ -35,7 +49,7 @@ from ttflow.settings_sections import (
     rate_limits,
     usual_groups,
 )
-from ttflow.settings_sources import gather, refusal
+from ttflow.settings.sources import gather
 
 __all__ = [
     "AccountSettings",
@@ -73,12 +87,12 @@ class Settings(Section):
     debug: Flag = False
     log_level: Level = "INFO"
     secrets: Secrets = ()
-    journal: Path = Path("ttflow.db")
+    journal: Place = Path("ttflow.db")
     config: Path | None = None
     rate_limit: Annotated[RateLimits, BeforeValidator(rate_limits)] = RateLimits()
-    log_dir: Path = Path("logs")
+    log_dir: Place = Path("logs")
     public_url: Url | None = None
-    allow_from: Networks = ()
+    allow_from: Senders = ()
     trusted_proxies: Networks = ()
     api_token: Secret | None = None
     credentials: Credentials = Credentials()
@@ -191,5 +205,5 @@ def load(
     try:
         return Settings.model_validate(found.values)
     except ValidationError as error:
-        refused = refusal(error, Settings, found)
+        refused = refusal(error, Settings, found.origin)
     raise refused

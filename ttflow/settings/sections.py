@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ttflow.settings_fields import (
+from ttflow.settings.fields import (
     Clock,
+    Currency,
     Days,
     Flag,
     Name,
     Names,
-    NotNegative,
     Number,
     Seconds,
     Secret,
@@ -135,9 +135,9 @@ class Commission(Section):
     the fill's value.
     """
 
-    per_contract: NotNegative | None = None
-    per_order: NotNegative | None = None
-    percent: NotNegative | None = None
+    per_contract: Number | None = None
+    per_order: Number | None = None
+    percent: Number | None = None
 
 
 class Slippage(Section):
@@ -146,9 +146,9 @@ class Slippage(Section):
     In `ticks` of the instrument, as a `fixed` distance in price, or in `percent` of the price.
     """
 
-    ticks: NotNegative | None = None
-    fixed: NotNegative | None = None
-    percent: NotNegative | None = None
+    ticks: Number | None = None
+    fixed: Number | None = None
+    percent: Number | None = None
 
     @model_validator(mode="after")
     def _only_one(self) -> Self:
@@ -180,8 +180,8 @@ class Group(Section):
     accounts: Annotated[tuple[AccountSettings, ...], Field(min_length=1)] = Field(
         default_factory=_usual_account
     )
-    cash: NotNegative = Decimal(100_000)
-    currency: Annotated[str, Field(pattern="^[A-Z]{3,5}$")] = "USD"
+    cash: Number = Decimal(100_000)
+    currency: Currency = "USD"
     commission: Commission = Commission()
     slippage: Slippage = Slippage()
 
