@@ -68,5 +68,8 @@ class Decision(NamedTuple):
 
     def to_json(self) -> str:
         """Write the changes as the journal and the stream carry them: `[{"table":…,"row":{…}},…]`."""
-        rows = (b'{"table":"%b","row":%b}' % (change.table.encode(), encode(change.row)) for change in self.changes)
+        rows = (
+            b'{"table":"%b","row":%b}' % (change.table.encode(), encode(change.row))
+            for change in self.changes
+        )
         return (b"[" + b",".join(rows) + b"]").decode()

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from ttflow.words import ZERO, Exact, OrderType, Side, evolve
+from ttflow.words import ONE, ZERO, Exact, OrderType, Side, evolve
 
 
 class Leg(StrEnum):
@@ -57,7 +57,8 @@ class Order:
     """One instruction to a broker.
 
     `quantity` is in the account's units (contracts, shares, coins), always positive; `filled` is the
-    part of it done. `seq` is the input that caused the order. `submitted_at` is that input's time.
+    part of it done, and `theirs` what all of it means to the strategy, in its units, signed. `seq` is the
+    input that caused the order, `submitted_at` that input's time; `ticket_seq` is the seq of its ticket.
     """
 
     seq: int
@@ -84,11 +85,21 @@ class Order:
     reason: str | None = None
     ticket_seq: int | None = None
     root: str = ""
+    theirs: Exact = ZERO
+    cancelling: bool = False
+    fill_ids: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more can happen to it."""
         return self.status in ENDED
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what it did is not known yet, so that whatever comes after it must wait."""
+        if self.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN) or self.cancelling:
+            return True
+        return self.type is OrderType.MARKET and not self.ended
 
     @property
     def remaining(self) -> Decimal:
@@ -99,6 +110,15 @@ class Order:
     def signed_remaining(self) -> Decimal:
         """The part not yet filled, negative for a sell."""
         return self.remaining * self.side.sign
+
+    @property
+    def ratio(self) -> Decimal:
+        """Ours to theirs."""
+        return self.quantity / abs(self.theirs) if self.theirs else ONE
+
+    def share(self, quantity: Decimal) -> Decimal:
+        """What `quantity` of it means to the strategy, in its units, signed."""
+        return self.theirs if quantity == self.quantity else self.theirs * quantity / self.quantity
 
     def with_status(self, status: OrderStatus, reason: str | None = None) -> Order:
         """Return the order in another status."""

@@ -33,6 +33,12 @@ def plain(number: Decimal) -> str:
     return format(number, "f")
 
 
+def tidy(number: Decimal) -> Decimal:
+    """Return an equal number without idle zeros: what a computation gives, made fit to read."""
+    short = number.normalize()
+    return short.quantize(ONE) if short.as_tuple().exponent > 0 else short  # type: ignore[operator]  # finite
+
+
 Exact = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]
 """A `Decimal` that leaves Python as a string with every digit."""
 
@@ -97,7 +103,8 @@ def to_dict(value: DataclassInstance) -> dict[str, Any]:
 
 def decode(kind: type[T], written: Mapping[str, Any]) -> T:
     """Read back what `to_dict` wrote; raises pydantic's `ValidationError` for anything else."""
-    return _adapter(kind).validate_python(written)
+    read: T = _adapter(kind).validate_python(written)
+    return read
 
 
 def field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:

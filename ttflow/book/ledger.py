@@ -1,0 +1,145 @@
+"""A ledger: the position of one strategy, in one account group as sent, one account, one root symbol.
+
+Made of its own fills alone, first in, first out. `position` is ours (contracts, shares, coins), `theirs`
+is the same in the strategy's units; both signed, and both zero when flat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from ttflow.instrument import instrument
+from ttflow.order import Fill, Order, Trade
+from ttflow.words import ZERO, Exact, Side, evolve, tidy
+
+Key = tuple[str, str, str, str]
+
+
+class Lot(NamedTuple):
+    """What is left of one entry fill; `quantity` positive, `commission` for all of it."""
+
+    quantity: Exact
+    price: Exact
+    commission: Exact
+    at: datetime
+    fill_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """One ledger as it stands; `seq` is the input that last changed it.
+
+    `ratio` is ours to theirs, set by the first entry, None when flat. `first_side` is the side of the
+    first entry ever. `contract` is the symbol actually held, None when flat.
+    """
+
+    strategy: str
+    account_group: str
+    account: str
+    root: str
+    seq: int = 0
+    position: Exact = ZERO
+    theirs: Exact = ZERO
+    ratio: Exact | None = None
+    first_side: Side | None = None
+    contract: str | None = None
+    lots: tuple[Lot, ...] = ()
+    updated_at: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        """What names the ledger."""
+        return self.strategy, self.account_group, self.account, self.root
+
+    @property
+    def flat(self) -> bool:
+        """Whether nothing is held."""
+        return not self.position
+
+    @property
+    def average_price(self) -> Decimal:
+        """The average entry price of what is held; zero when flat."""
+        held = sum((lot.quantity for lot in self.lots), ZERO)
+        return sum((lot.quantity * lot.price for lot in self.lots), ZERO) / held if held else ZERO
+
+    def filled(self, fill: Fill, order: Order) -> tuple[Ledger, tuple[Trade, ...]]:
+        """Book a fill of `order`; returns the ledger after it and the round trips that it closed.
+
+        A fill that crosses zero closes what there was and opens the rest, commission shared by quantity.
+        """
+        side = Side.of(self.position) if self.position else fill.side
+        reducing = min(fill.quantity, abs(self.position)) if fill.side is not side else ZERO
+        trades, lots = self._close(fill, reducing)
+        opening = fill.quantity - reducing
+        if opening:
+            paid = fill.commission * opening / fill.quantity
+            lots = (*lots, Lot(opening, fill.price, paid, fill.filled_at, fill.fill_id))
+        return self._after(fill, order, lots), trades
+
+    def _after(self, fill: Fill, order: Order, lots: tuple[Lot, ...]) -> Ledger:
+        position = tidy(self.position + fill.signed)
+        if not position:
+            return evolve(
+                self, seq=fill.seq, position=ZERO, theirs=ZERO, ratio=None, contract=None, lots=(),
+                updated_at=fill.filled_at,
+            )  # fmt: skip
+        crossed = bool(self.position) and (position > 0) != (self.position > 0)
+        fresh = self.flat or crossed
+        theirs = order.share(abs(position) if crossed else fill.quantity)
+        return evolve(
+            self,
+            seq=fill.seq,
+            position=position,
+            theirs=tidy(round(theirs if fresh else self.theirs + theirs, 12)),
+            ratio=order.ratio if fresh else self.ratio,
+            first_side=self.first_side or fill.side,
+            contract=fill.symbol if fresh else self.contract,
+            lots=lots,
+            updated_at=fill.filled_at,
+        )
+
+    def _close(self, fill: Fill, quantity: Decimal) -> tuple[tuple[Trade, ...], tuple[Lot, ...]]:
+        trades: list[Trade] = []
+        lots, left = list(self.lots), quantity
+        while left:
+            lot = lots[0]
+            part = min(left, lot.quantity)
+            trades.append(self._trade(fill, lot, part, len(trades)))
+            left -= part
+            if part == lot.quantity:
+                lots.pop(0)
+            else:
+                rest = lot.quantity - part
+                lots[0] = lot._replace(quantity=rest, commission=lot.commission * rest / lot.quantity)
+        return tuple(trades), tuple(lots)
+
+    def _trade(self, fill: Fill, lot: Lot, part: Decimal, place: int) -> Trade:
+        sign = 1 if self.position > 0 else -1
+        point = instrument(fill.symbol).point_value
+        gross = tidy((fill.price - lot.price) * part * sign * point)
+        paid = tidy(lot.commission * part / lot.quantity + fill.commission * part / fill.quantity)
+        side: Literal["long", "short"] = "long" if sign > 0 else "short"
+        return Trade(
+            seq=fill.seq,
+            trade_id=f"{fill.fill_id}.{place}",
+            strategy=self.strategy,
+            account_group=self.account_group,
+            account=self.account,
+            symbol=fill.symbol,
+            side=side,
+            quantity=part,
+            entry_at=lot.at,
+            exit_at=fill.filled_at,
+            entry_price=lot.price,
+            exit_price=fill.price,
+            gross_pnl=gross,
+            commission=paid,
+            net_pnl=gross - paid,
+            mode=fill.mode,
+        )
+
+
+__all__ = ["Key", "Ledger", "Lot"]

@@ -1,0 +1,162 @@
+"""All that a desk knows, as rows by table. Every change goes through `put`; nothing else is remembered.
+
+So a restart is a fold: the same rows put back give the same state. Orders and tickets that ended are
+let go, so the state is as large as what is open, not as the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from ttflow.book.ledger import Key, Ledger
+from ttflow.book.rows import AlertRow, Halt, ModeChange, Notice, Price, Strategy
+from ttflow.inputs import Change
+from ttflow.instrument import root, ticker
+from ttflow.order import Account, Fill, Order, Trade
+from ttflow.ticket import Ticket
+from ttflow.words import decode
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
+    "alerts": (AlertRow, ("seq",)),
+    "tickets": (Ticket, ("seq", "account_group", "account")),
+    "orders": (Order, ("order_id",)),
+    "fills": (Fill, ("fill_id",)),
+    "trades": (Trade, ("trade_id",)),
+    "modes": (ModeChange, ("seq", "strategy")),
+    "notices": (Notice, ("notice_id",)),
+    "strategies": (Strategy, ("strategy",)),
+    "ledgers": (Ledger, ("strategy", "account_group", "account", "root")),
+    "accounts": (Account, ("account_group", "account")),
+    "prices": (Price, ("symbol",)),
+    "halts": (Halt, ("scope",)),
+}
+"""Every table of the book: the class of its rows, and the fields that name a row."""
+
+KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "orders", "tickets")
+"""The tables whose rows the state remembers; the others only pass through to the journal."""
+
+_KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, (_, key) in TABLES.items()}
+_MISSING = object()
+
+
+class State:
+    """The rows of the book that still matter, and the changes of the input being applied."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Any, Any]] = {name: {} for name in KEPT}
+        self.orders: dict[str, Order] = self.tables["orders"]
+        self.tickets: dict[tuple[int, str, str], Ticket] = self.tables["tickets"]
+        self.ledgers: dict[Key, Ledger] = self.tables["ledgers"]
+        self.accounts: dict[tuple[str, str], Account] = self.tables["accounts"]
+        self.prices: dict[str, Price] = self.tables["prices"]
+        self.strategies: dict[str, Strategy] = self.tables["strategies"]
+        self.halts: dict[str, Halt] = self.tables["halts"]
+        self._changed: dict[tuple[str, Any], Any] = {}
+        self._before: dict[tuple[str, Any], Any] = {}
+        self._orders_of: dict[Key, dict[str, None]] = {}
+        self._orders_for: dict[str, dict[str, None]] = {}
+        self._tickets_of: dict[Key, dict[tuple[int, str, str], None]] = {}
+
+    def put(self, table: str, row: Any) -> None:
+        """Let `row` stand in `table`, in place of the one with the same key."""
+        key = _KEY_OF[table](row)
+        self._changed[table, key] = row
+        kept = self.tables.get(table)
+        if kept is None:
+            return
+        self._before.setdefault((table, key), kept.get(key, _MISSING))
+        self._set(table, key, row)
+
+    def _set(self, table: str, key: Any, row: Any) -> None:
+        kept = self.tables[table]
+        if row is _MISSING or (table in ("orders", "tickets") and row.ended):
+            gone = kept.pop(key, None)
+            if gone is not None:
+                self._index(table, gone, present=False)
+        else:
+            fresh = key not in kept
+            kept[key] = row
+            if fresh:
+                self._index(table, row, present=True)
+
+    def _index(self, table: str, row: Any, *, present: bool) -> None:
+        if table == "orders":
+            _mark(self._orders_of, ledger_key(row), row.order_id, present)
+            _mark(self._orders_for, ticker(row.symbol), row.order_id, present)
+        elif table == "tickets":
+            _mark(self._tickets_of, ledger_key(row), row.key, present)
+
+    def take(self) -> tuple[Change, ...]:
+        """Return what the input changed, each row as it stands now, in the order of first change."""
+        changes = tuple(Change(table, row) for (table, _), row in self._changed.items())
+        self._changed, self._before = {}, {}
+        return changes
+
+    def undo(self) -> None:
+        """Put everything back as it was before the input being applied."""
+        for (table, key), row in self._before.items():
+            self._set(table, key, row)
+        self._changed, self._before = {}, {}
+
+    def fold(self, changes: Iterable[Mapping[str, Any]], hidden: Callable[[int], Mapping[str, Any]]) -> None:
+        """Put recorded changes back; `hidden` gives what travels with a ticket and is no column, by seq."""
+        for change in changes:
+            table, written = change["table"], change["row"]
+            if table not in self.tables:
+                continue
+            kind = TABLES[table][0]
+            if table == "tickets":
+                written = {**written, **hidden(written["seq"])}
+            self._set(table, _KEY_OF[table](row := decode(kind, written)), row)
+
+    def snapshot(self) -> tuple[Change, ...]:
+        """Every row remembered, as changes that fold into an equal state."""
+        return tuple(Change(table, row) for table in KEPT for row in self.tables[table].values())
+
+    # What is asked of it
+
+    def ledger(self, key: Key) -> Ledger:
+        """The ledger with this key; a flat one where there is none yet."""
+        found = self.ledgers.get(key)
+        if found is None:
+            strategy, group, account, symbol_root = key
+            return Ledger(strategy=strategy, account_group=group, account=account, root=symbol_root)
+        return found
+
+    def orders_of(self, key: Key) -> list[Order]:
+        """The orders of a ledger that have not ended, oldest first."""
+        return self._sorted(self._orders_of.get(key, ()))
+
+    def orders_for(self, symbol: str) -> list[Order]:
+        """The orders of a symbol (by its ticker) that have not ended, oldest first."""
+        return self._sorted(self._orders_for.get(symbol, ()))
+
+    def _sorted(self, ids: Iterable[str]) -> list[Order]:
+        return sorted((self.orders[one] for one in ids), key=attrgetter("seq", "order_id"))
+
+    def tickets_of(self, key: Key) -> list[Ticket]:
+        """The tickets of a ledger that have not ended, oldest first."""
+        return [self.tickets[one] for one in sorted(self._tickets_of.get(key, ()))]
+
+
+def ledger_key(row: Order | Ticket) -> Key:
+    """The ledger that an order or a ticket belongs to."""
+    return row.strategy, row.account_group, row.account, root(row.symbol)
+
+
+def _mark(index: dict[Any, dict[Any, None]], key: Any, item: Any, present: bool) -> None:
+    if present:
+        index.setdefault(key, {})[item] = None
+        return
+    items = index[key]
+    items.pop(item, None)
+    if not items:
+        del index[key]
+
+
+__all__ = ["KEPT", "TABLES", "State", "ledger_key"]

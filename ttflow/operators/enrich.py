@@ -1,0 +1,36 @@
+"""Enriching: what is known about a ticket's strategy, and marks of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from ttflow.operators.core import Step, operator
+from ttflow.ticket import Ticket
+from ttflow.words import evolve
+
+Facts = Mapping[str, Any]
+
+
+@operator
+def enrich(facts: Callable[[Ticket], Facts]) -> Step:
+    """Add `facts(ticket)`, a mapping of figures, to `ticket.statistics`, for the operators that follow."""
+
+    def step(ticket: Ticket, now: datetime) -> Ticket:
+        found = facts(ticket)
+        return evolve(ticket, statistics={**ticket.statistics, **found}) if found else ticket
+
+    return step
+
+
+@operator
+def tag(**tags: Any) -> Step:
+    """Mark each ticket: `tag(desk="night")`; a value may be a function of the ticket."""
+
+    def step(ticket: Ticket, now: datetime) -> Ticket:
+        return ticket.tagged(
+            **{name: value(ticket) if callable(value) else value for name, value in tags.items()}
+        )
+
+    return step

@@ -1,0 +1,255 @@
+"""A ticket: one alert on its way to one account, with what was learned about it and what became of it.
+
+Frozen: an operator returns a new ticket, noted, denied or sized. One rule stands above every operator:
+the closing leg of a ticket, the part that reduces its ledger's position, can't be denied. `deny` on a
+closing leg only notes what it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from ttflow.alert import Alert
+from ttflow.order import Leg
+from ttflow.words import EPOCH, ONE, ZERO, Exact, Side, evolve
+
+
+class Status(StrEnum):
+    """Where a ticket stands. The first three may change; the others are outcomes."""
+
+    OPEN = "open"
+    ORDERED = "ordered"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    DENIED = "denied"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    DONE = "done"
+
+
+OUTCOMES = frozenset(Status) - {Status.OPEN, Status.ORDERED, Status.UNKNOWN}
+"""The statuses in which a ticket ends; each ticket reaches exactly one."""
+
+_ENDS = OUTCOMES
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.OPEN: _ENDS | {Status.ORDERED, Status.UNKNOWN},
+    # Back to open: the closing leg is done, the opening leg waits for its turn.
+    Status.ORDERED: _ENDS | {Status.OPEN, Status.UNKNOWN},
+    Status.UNKNOWN: _ENDS | {Status.OPEN, Status.ORDERED},
+    **{status: frozenset[Status]() for status in OUTCOMES},
+}
+"""The table of legal transitions: from each status to those that may follow it."""
+
+
+class Reason(StrEnum):
+    """Why a ticket or an order ended as it did; the code that stands in the journal's tables."""
+
+    UNKNOWN_GROUP = "UNKNOWN_GROUP"
+    NO_BROKER = "No broker connector configured"
+    DUPLICATE_ID = "DUPLICATE_ID"
+    UNREADABLE = "UNREADABLE"
+    NO_PRICE = "NO_PRICE"
+    NO_POSITION = "NO_POSITION"
+    ALREADY_THERE = "ALREADY_THERE"
+    NOTHING_TO_CANCEL = "NOTHING_TO_CANCEL"
+    NOTHING_TO_UPDATE = "NOTHING_TO_UPDATE"
+    WITHDRAWN = "WITHDRAWN"
+    SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED"
+    NO_QUANTITY = "NO_QUANTITY"
+    SIZED_TO_ZERO = "SIZED_TO_ZERO"
+    TRADING_HALTED = "TRADING_HALTED"
+    STRATEGY_HALTED = "STRATEGY_HALTED"
+    MODE_CHANGING = "MODE_CHANGING"
+    FILTERED = "FILTERED"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    OUT_OF_SESSION = "OUT_OF_SESSION"
+    REPEATED = "REPEATED"
+    STALE = "STALE"
+    THROTTLED = "THROTTLED"
+    DROPPED = "DROPPED"
+    OPERATOR_FAILED = "OPERATOR_FAILED"
+    DESK_FAILED = "DESK_FAILED"
+    BROKER_REFUSED = "BROKER_REFUSED"
+    BROKER_FAILED = "BROKER_FAILED"
+    NOT_FOUND = "NOT_FOUND"
+    TOO_OLD = "TOO_OLD"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence that says what the code means."""
+        return MEANINGS[self]
+
+
+MEANINGS: Mapping[Reason, str] = {
+    Reason.UNKNOWN_GROUP: "The alert names an account group that the settings don't have.",
+    Reason.NO_BROKER: "The group's broker has no connector, or the connector has no credentials.",
+    Reason.DUPLICATE_ID: "Another alert, with another body, had the same id before.",
+    Reason.UNREADABLE: "The kept bytes could not be read as an alert when they were decided.",
+    Reason.NO_PRICE: "A market order on paper, and no price of the symbol has been seen yet.",
+    Reason.NO_POSITION: "Nothing is held, working or unknown, so there is nothing to close.",
+    Reason.ALREADY_THERE: "The ledger is already at the position that the alert asks for.",
+    Reason.NOTHING_TO_CANCEL: "The strategy has no opening order that could be withdrawn.",
+    Reason.NOTHING_TO_UPDATE: "There is no protective order that could be moved.",
+    Reason.WITHDRAWN: "The order was withdrawn: by a cancel, an exit or a halt.",
+    Reason.SIDE_NOT_ALLOWED: "The group's `sides` don't allow a position on that side.",
+    Reason.NO_QUANTITY: "The alert gives no quantity, and nothing else says how much.",
+    Reason.SIZED_TO_ZERO: "The size, rounded down to the lot, is zero.",
+    Reason.TRADING_HALTED: "Trading is halted, everywhere or in this group; only exits go out.",
+    Reason.STRATEGY_HALTED: "The strategy is halted; only exits go out.",
+    Reason.MODE_CHANGING: "The strategy changes between live and paper once this ledger is flat.",
+    Reason.FILTERED: "A `where` condition of the flow did not hold.",
+    Reason.NOT_ALLOWED: "The symbol, strategy, side or group is not on the flow's list.",
+    Reason.OUT_OF_SESSION: "The alert came outside the session's hours.",
+    Reason.REPEATED: "The same thing was asked for a moment ago.",
+    Reason.STALE: "The alert is older than the flow allows.",
+    Reason.THROTTLED: "Too soon after the one before.",
+    Reason.DROPPED: "The flow let the ticket go without a decision.",
+    Reason.OPERATOR_FAILED: "An operator of the flow raised an exception.",
+    Reason.DESK_FAILED: "ttflow itself failed on the alert; the notice says how.",
+    Reason.BROKER_REFUSED: "The broker refused the order.",
+    Reason.BROKER_FAILED: "The order could not be sent; nothing left this machine.",
+    Reason.NOT_FOUND: "The broker does not know the order.",
+    Reason.TOO_OLD: "The order was too old to send when its turn came.",
+}
+
+
+class Note(NamedTuple):
+    """One step of a ticket's trail: which step spoke, and what it said, as a sentence."""
+
+    step: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a ticket still has to do to its ledger.
+
+    `closing` is ours (contracts, shares, coins), `closing_theirs` and `opening` are in the strategy's
+    units; all at least 0. The closing comes first; the opening waits until the close is confirmed.
+    """
+
+    side: Side
+    closing: Exact = ZERO
+    closing_theirs: Exact = ZERO
+    opening: Exact = ZERO
+    attempt: int = 1
+    filled: bool = False
+
+
+Hidden = Field(exclude=True)  # travels with the ticket, and is no column of its row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """One alert on its way to one account.
+
+    The first fields are the ticket's row in the journal. The others travel with it: `alert`; `now`, the
+    time of the input being applied (operators read no other clock); `leg`, `side` and `asked` (the
+    strategy's units), what this pass through the flow is about; `quantity`, ours, which `size` sets;
+    `position`, what the ledger holds; `ratio`, ours to theirs while it holds something; `multiplier` of
+    the account; `statistics` of the strategy; `tags`.
+    """
+
+    seq: int
+    alert_id: str
+    account_group: str
+    account: str
+    strategy: str
+    symbol: str
+    status: Status = Status.OPEN
+    reason: str | None = None
+    order_id: str | None = None
+    plan: Plan | None = None
+    trail: tuple[Note, ...] = ()
+    alert: Annotated[Alert, Hidden]
+    now: Annotated[datetime, Hidden] = EPOCH
+    received_at: Annotated[datetime, Hidden] = EPOCH
+    leg: Annotated[Leg, Hidden] = Leg.OPEN
+    side: Annotated[Side, Hidden] = Side.BUY
+    asked: Annotated[Decimal, Hidden] = ZERO
+    quantity: Annotated[Decimal | None, Hidden] = None
+    position: Annotated[Decimal, Hidden] = ZERO
+    ratio: Annotated[Decimal | None, Hidden] = None
+    multiplier: Annotated[Decimal, Hidden] = ONE
+    statistics: Annotated[Mapping[str, Any], Hidden] = field(default_factory=dict)
+    tags: Annotated[Mapping[str, Any], Hidden] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        """What names the ticket: the alert's seq, the account group and the account."""
+        return self.seq, self.account_group, self.account
+
+    @property
+    def reduces(self) -> bool:
+        """Whether this pass is about closing: no operator can stop it."""
+        return self.leg is Leg.CLOSE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the ticket has its outcome."""
+        return self.status in OUTCOMES
+
+    def note(self, text: str, step: str = "") -> Ticket:
+        """Return the ticket with one more sentence in its trail."""
+        return evolve(self, trail=(*self.trail, Note(step, text)))
+
+    def deny(self, reason: str, text: str, step: str = "") -> Ticket:
+        """Return the ticket denied, or, where it closes a position, only noted.
+
+        `reason` is a code of `Reason` or one of your own, `text` the sentence with the figures.
+        """
+        if self.reduces:
+            return self.note(f"{text} This would deny an entry ({reason}); an exit goes on.", step)
+        return self.end(Status.DENIED, reason, text, step)
+
+    def end(self, status: Status, reason: str | None, text: str = "", step: str = "") -> Ticket:
+        """Return the ticket with its outcome; raises ValueError where the table has no such transition."""
+        trail = (*self.trail, Note(step, text)) if text else self.trail
+        return evolve(self.to(status), reason=reason, trail=trail)
+
+    def to(self, status: Status) -> Ticket:
+        """Return the ticket in another status; raises ValueError where the table has no such transition."""
+        if status is self.status:
+            return self
+        if status not in TRANSITIONS[self.status]:
+            raise ValueError(f"a ticket can't go from {self.status} to {status}")
+        return evolve(self, status=status)
+
+    def sized(self, quantity: Decimal, text: str) -> Ticket:
+        """Return the ticket with the quantity to open, in our units; a closing leg is left alone."""
+        if self.reduces:
+            return self
+        return evolve(self, quantity=quantity, trail=(*self.trail, Note("", text)))
+
+    def tagged(self, **tags: Any) -> Ticket:
+        """Return the ticket with tags added."""
+        return evolve(self, tags={**self.tags, **tags})
+
+    @classmethod
+    def of(cls, alert: Alert, *, seq: int = 0, now: datetime | None = None) -> Ticket:
+        """Lift an alert into a ticket outside a desk: nothing is held, the account has no name yet."""
+        moment = now or alert.fired_at or EPOCH
+        exit_ = alert.action.value == "exit"
+        return cls(
+            seq=seq,
+            alert_id=alert.id or f"alert_{seq}",
+            account_group=alert.account_group,
+            account="",
+            strategy=alert.strategy,
+            symbol=alert.symbol,
+            alert=alert,
+            now=moment,
+            received_at=moment,
+            leg=Leg.CLOSE if exit_ else Leg.OPEN,
+            side=Side.SELL if alert.action.value == "sell" else Side.BUY,
+            asked=alert.quantity or ZERO,
+        )
