@@ -7,7 +7,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,8 @@ from ttflow.journal import connect, schema
 from ttflow.journal.reader import Reader
 from ttflow.journal.store import Store
 from ttflow.journal.writer import Keep, Outcome, Record, Writer
+
+_CLOCK_SLACK = timedelta(minutes=1)
 
 
 def utc_now() -> datetime:
@@ -64,13 +66,24 @@ class Journal:
         journal = cls(Path(path), clock)
         opened: asyncio.Future[Store | Exception] = journal._loop.create_future()
         journal._writer = Writer(journal.path, journal_id, journal._hear)
-        journal._writer.start(lambda found: journal._post(opened.set_result, found))
-        found = await opened
+        journal._writer.start(lambda found: journal._post(_resolve, opened, found))
+        try:
+            found = await opened
+        except asyncio.CancelledError:
+            journal._writer.jobs.put(None)  # nobody will close what nobody got
+            raise
         if isinstance(found, Exception):
             raise found
         journal.journal_id = found.journal_id
         journal.last_seq = found.last_seq
         journal._next_decision = found.next_decision
+        if found.last_at > clock() + _CLOCK_SLACK:
+            connect.log.warning(
+                "The last input of %s is from %s, ahead of the clock: new inputs get that time "
+                "until the clock is past it. Is the clock right?",
+                path,
+                found.last_at,
+            )
         return journal
 
     journal_id: str

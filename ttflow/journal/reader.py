@@ -223,21 +223,16 @@ def _conditions(
         _column(table, name)
         if isinstance(wanted, (list, tuple, set, frozenset)):
             conditions.append(f"{name} IN ({', '.join('?' * len(wanted))})")
-            values += map(_plain, wanted)
+            values += wanted
         else:
             conditions.append(f"{name} IS ?")
-            values.append(_plain(wanted))
+            values.append(wanted)
     return conditions, values
 
 
 def _column(table: Table, name: str) -> None:
     if name not in table.names:
         raise JournalError(f"The table {table.name} has no column {name!r}; it has {', '.join(table.names)}.")
-
-
-def _plain(value: object) -> object:
-    """A value as the tables hold it: an enumeration as its text, anything else as it is."""
-    return str(value) if isinstance(value, str) else value
 
 
 def _read(table: Table, row: Sequence[Any]) -> Row:

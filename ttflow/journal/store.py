@@ -81,13 +81,14 @@ class Store:
 
     def _recent_bodies(self) -> Iterable[First]:
         """The alerts without an id of the last hour before the last input, oldest first."""
+        if not self.last_seq:
+            return []
+        # Times never go back, so that the hour's start is found from the end, not by reading everything.
         rows = self._connection.execute(
-            "SELECT seq, at, raw FROM inputs WHERE kind = 'alert' AND explicit_id IS NULL AND at >= ? "
+            "SELECT seq, at, raw FROM inputs WHERE kind = 'alert' AND explicit_id IS NULL AND seq > "
+            "ifnull((SELECT seq FROM inputs WHERE at < ? ORDER BY seq DESC LIMIT 1), 0) "
             "ORDER BY seq DESC LIMIT ?",
-            (
-                written(max(self.last_at, datetime.min.replace(tzinfo=UTC) + TIMED_WINDOW) - TIMED_WINDOW),
-                MOST_BODIES,
-            ),
+            (written(self.last_at - TIMED_WINDOW), MOST_BODIES),
         )
         return reversed([First(seq, datetime.fromisoformat(at), digest(raw)) for seq, at, raw in rows])
 

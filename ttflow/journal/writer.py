@@ -109,12 +109,17 @@ class Writer:
             opened(error)
             return
         opened(self._store)
+        try:
+            self._serve()
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
         fatal = False
         while not (fatal or self._done()):
             keeps, records = self._take()
             if keeps or records or self.error:
                 fatal = self._write(keeps, records)
-        self._end()
 
     def _done(self) -> bool:
         if not self._closing or not self.jobs.empty():
@@ -142,9 +147,9 @@ class Writer:
 
     def _write(self, keeps: list[Keep], records: list[Record]) -> bool:
         """Write one batch, all of it or nothing; true where the journal has to stop."""
-        crash_point("before_commit")
         outcome = Outcome()
         try:
+            crash_point("before_commit")
             if self._reopen:
                 records = self._open_again(records, outcome)
             inputs = self._store.write(keeps, records, lambda: crash_point("inside"))
