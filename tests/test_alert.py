@@ -148,6 +148,7 @@ def test_everything_wrong_is_told_at_once():
 
 def test_a_field_is_blamed_once():
     assert [p.field for p in refused(b'{"ticker":"{{ticker}}","action":"exit"}').problems] == ["ticker"]
+    assert [p.field for p in refused(body(price="{{close}}")).problems] == ["price"]
 
 
 def test_two_aliases_may_agree_but_not_differ():
@@ -322,6 +323,10 @@ def test_a_configured_secret_is_masked_wherever_it_stands(written):
         written,
     ):
         assert KEY not in mask_secrets(raw.encode(), ["other", KEY])[0].encode().decode("unicode_escape")
+
+
+def test_of_two_secrets_with_one_beginning_the_longer_is_masked_whole():
+    assert mask_secrets(b"abc abcdef", ["abc", "abcdef"]) == ("*** ***", ())
 
 
 def test_escapes_beside_a_masked_secret_stay_whole():
