@@ -61,7 +61,7 @@ def _to_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
         return value
     steps = _EXACT.divide_int(value, step)
     if rounding == ROUND_UP:
-        steps += ONE.copy_sign(value)
+        steps = _EXACT.add(steps, ONE.copy_sign(value))
     return _shortest(_EXACT.multiply(steps, step))
 
 
@@ -103,7 +103,8 @@ def root(symbol: str) -> str:
 @lru_cache(maxsize=_SYMBOLS)
 def ticker(symbol: str) -> str:
     """Write a symbol in capitals without its exchange; a contract stays: `CME_MINI:ESZ2026` is `ESZ2026`."""
-    return symbol.strip().upper().removeprefix(f"{_exchange(symbol)}:")
+    name, exchange = symbol.strip().upper(), _exchange(symbol)
+    return name.removeprefix(f"{exchange}:").strip() if exchange else name
 
 
 _FUTURES_EXCHANGES = frozenset({"CME", "CBOT", "NYMEX", "COMEX"})

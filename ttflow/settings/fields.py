@@ -132,24 +132,23 @@ def _network(item: Any) -> IPv4Network | IPv6Network:
     return network
 
 
-def _days(value: Any) -> Any:
-    """Read `mon-fri`, `sun-thu` (over the weekend) or `mon,wed`; the days come in the week's order."""
-    found: set[str] = set()
-    for item in _items(value) if isinstance(value, str | list | tuple) else (value,):
-        first, _, last = item.strip().lower().partition("-") if isinstance(item, str) else ("", "", "")
-        if first not in DAYS or (last or first) not in DAYS:
+def _days(value: str) -> str:
+    """Check `mon-fri`, `sun-thu` (over the weekend) or `mon,wed`."""
+    text = value.replace(" ", "").lower()
+    for item in text.split(","):
+        first, dash, last = item.partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
             raise wrong("is not a list of days", "write mon-fri or mon,wed,fri")
-        start, end = DAYS.index(first), DAYS.index(last or first)
-        found.update(DAYS[(start + step) % 7] for step in range((end - start) % 7 + 1))
-    return tuple(day for day in DAYS if day in found)
+    return text
 
 
 def _clock(value: Any) -> Any:
-    if isinstance(value, time) and value.tzinfo is None:
+    """Take `09:30`, and TOML's own 09:30:00."""
+    if isinstance(value, time) and not (value.second or value.microsecond):
+        return f"{value:%H:%M}"
+    if isinstance(value, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
         return value
-    if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", value, re.ASCII):
-        return time.fromisoformat(value)
-    raise wrong("is not a time of day", 'write it as "09:30"')
+    raise wrong("is not a time of day", 'write hours and minutes, such as "09:30"')
 
 
 def _zone(value: str) -> str:
@@ -178,9 +177,9 @@ Senders = Annotated[Networks, BeforeValidator(_senders)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_secrets)]
 Symbols = Annotated[tuple[Text, ...], BeforeValidator(_items), AfterValidator(_capitals)]
-Clock = Annotated[time, BeforeValidator(_clock)]
+Clock = Annotated[str, BeforeValidator(_clock)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Days = Annotated[tuple[str, ...], BeforeValidator(_days), Field(min_length=1)]
+Days = Annotated[str, AfterValidator(_days)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)]
 
 V = TypeVar("V")

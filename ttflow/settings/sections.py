@@ -222,21 +222,17 @@ class Notify(Section):
 
 
 class Session(Section):
-    """When the built-in flow may open: from `start` to before `end` on `days`, on the clocks of `tz`.
+    """When the built-in flow may open: from `start` to before `end` (`09:30`), on the clocks of `tz`.
 
-    An `end` before `start` is the next day's; the days are then those on which a session starts.
+    `days` is `mon-fri`, `sun-thu` or a list such as `mon,wed`; without it every day. An `end` before
+    `start` is the next day's, and the days are those on which a session starts; an `end` at `start` makes
+    it the whole day.
     """
 
     start: Clock
     end: Clock
     tz: Zone
-    days: Days = ("mon", "tue", "wed", "thu", "fri")
-
-    @model_validator(mode="after")
-    def _lasts(self) -> Self:
-        if self.start == self.end:
-            raise wrong("ends when it starts", "let end differ from start", at=("end",))
-        return self
+    days: Days = "mon-sun"
 
 
 class FlowSettings(Section):

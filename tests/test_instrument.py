@@ -1,0 +1,194 @@
+"""Symbols, their roots, and the exact steps of prices and quantities."""
+
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttflow.instrument import Instrument, instrument, root, ticker
+from ttflow.words import Side
+
+# As TradingView's symbols page and the exchanges state them: dollars per point, tick, dollars per tick.
+SPECIFICATIONS = """
+ES 50 .25 12.50; MES 5 .25 1.25; NQ 20 .25 5; MNQ 2 .25 .50; RTY 50 .10 5; M2K 5 .10 .50; YM 5 1 5;
+MYM .5 1 .50; NKD 5 5 25; CL 1000 .01 10; MCL 100 .01 1; QM 500 .025 12.50; NG 10000 .001 10;
+QG 2500 .005 12.50; MNG 1000 .001 1; RB 42000 .0001 4.20; HO 42000 .0001 4.20; GC 100 .10 10; MGC 10 .10 1;
+SI 5000 .005 25; SIL 1000 .005 5; HG 25000 .0005 12.50; MHG 2500 .0005 1.25; PL 50 .10 5;
+ZB 1000 0.03125 31.25; UB 1000 0.03125 31.25; ZN 1000 0.015625 15.625; TN 1000 0.015625 15.625;
+ZF 1000 0.0078125 7.8125; ZT 2000 0.00390625 7.8125; 6E 125000 .00005 6.25; 6B 62500 .0001 6.25;
+6J 12500000 .0000005 6.25; 6A 100000 .00005 5; 6C 100000 .00005 5; 6S 125000 .00005 6.25;
+M6E 12500 .0001 1.25; M6A 10000 .0001 1; M6B 6250 .0001 .625; BTC 5 5 25; MBT .1 5 .50; ETH 50 .5 25;
+MET .1 .5 .05; ZC 50 .25 12.50; ZS 50 .25 12.50; ZW 50 .25 12.50; ZM 100 .1 10; ZL 600 .01 6;
+LE 400 .025 10; HE 400 .025 10; GF 500 .025 12.50
+"""
+FUTURES = [row.split() for row in SPECIFICATIONS.replace("\n", " ").split(";")]
+
+ES, YM, ZN, AAPL = instrument("ES1!"), instrument("YM1!"), instrument("ZN1!"), instrument("AAPL")
+
+
+@pytest.mark.parametrize(("name", "point_value", "tick_size", "tick_value"), FUTURES)
+def test_a_futures_specification_is_exact(name, point_value, tick_size, tick_value):
+    found = instrument(f"{name}1!")
+
+    assert found.root == name
+    assert found.point_value == Decimal(point_value)
+    assert found.tick_size == Decimal(tick_size)
+    assert found.tick_size * found.point_value == Decimal(tick_value)
+    assert (found.lot, found.currency) == (1, "USD")
+
+
+def test_the_table_holds_those_specifications_and_no_others():
+    from ttflow.instrument import _futures
+
+    assert sorted(_futures()) == sorted(name for name, *_ in FUTURES)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["ES", "es", " es1! ", "ES1!", "ES2!", "ES12!", "ESZ6", "ESZ26", "ESZ2026", "/ESZ6", "CME_MINI:ES1!",
+     "CME_MINI_DL:ES1!", "CME:ESH2027", "cme_mini:esz2026"],
+)  # fmt: skip
+def test_every_spelling_of_a_future_has_its_root(symbol):
+    assert root(symbol) == "ES"
+    assert instrument(symbol) == instrument("ES1!")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [("6EH7", "6E"), ("M2KZ2026", "M2K"), ("HGG6", "HG"), ("ZFF27", "ZF"), ("NGN6", "NG"), ("M6EM6", "M6E"),
+     ("COMEX_MINI:MGC1!", "MGC")],
+)  # fmt: skip
+def test_a_month_letter_is_not_mistaken_for_part_of_the_root(symbol, expected):
+    assert root(symbol) == expected
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("AAPL", "AAPL"),
+        ("NASDAQ:aapl", "AAPL"),
+        ("BRK.B", "BRK.B"),
+        ("BINANCE:ETHUSDT", "ETHUSDT"),
+        ("ETHUSDT.P", "ETHUSDT.P"),
+        ("BTC/USD", "BTC/USD"),
+        ("EUREX:FDAX1!", "FDAX1!"),
+        ("XYZ1!", "XYZ1!"),
+        ("XYZZ2026", "XYZZ2026"),
+        ("ES0!", "ES0!"),
+        ("ESA6", "ESA6"),
+        ("ESZ206", "ESZ206"),
+        ("NASDAQ:AAPL/NASDAQ:MSFT", "NASDAQ:AAPL/NASDAQ:MSFT"),
+        ("", ""),
+    ],
+)
+def test_what_is_no_known_future_is_its_own_root(symbol, expected):
+    assert root(symbol) == expected
+    assert instrument(symbol).point_value == 1
+
+
+@pytest.mark.parametrize("symbol", ["NYSE:ES", "NASDAQ:ZM", "NYSE:MET", "SHFE:RB1!"])
+def test_what_only_shares_its_letters_with_a_future_keeps_its_exchange(symbol):
+    assert root(symbol) == symbol
+    assert instrument(symbol).point_value == 1
+    assert instrument(symbol).exchange == symbol.split(":")[0]
+
+
+@given(st.text(alphabet="ESZM6EHTUCBQ12!:/_. -", max_size=12))
+def test_the_root_of_a_root_is_itself(symbol):
+    assert root(root(symbol)) == root(symbol)
+    assert instrument(root(symbol)).tick_size == instrument(symbol).tick_size
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("CME_MINI:ESZ2026", "ESZ2026"),
+        ("es1!", "ES1!"),
+        ("BINANCE:ethusdt.p", "ETHUSDT.P"),
+        (" aapl ", "AAPL"),
+    ],
+)
+def test_a_ticker_keeps_its_contract_and_loses_its_exchange(symbol, expected):
+    assert ticker(symbol) == expected
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tick_size", "lot", "currency"),
+    [
+        ("AAPL", "0.01", "0.000001", "USD"),
+        ("GOOGL", "0.01", "0.000001", "USD"),
+        ("USD", "0.01", "0.000001", "USD"),
+        ("ETHUSDT", "0.00000001", "0.00000001", "USDT"),
+        ("BYBIT:ETHUSDT.P", "0.00000001", "0.00000001", "USDT"),
+        ("BTCUSD", "0.00000001", "0.00000001", "USD"),
+        ("BTC/USD", "0.00000001", "0.00000001", "USD"),
+        ("BTC-USDC", "0.00000001", "0.00000001", "USDC"),
+        ("1INCHUSDT", "0.00000001", "0.00000001", "USDT"),
+        ("ETHBTC", "0.00000001", "0.00000001", "BTC"),
+        ("IBTC", "0.01", "0.000001", "USD"),
+        ("OANDA:EURUSD", "0.00001", "0.000001", "USD"),
+        ("USDJPY", "0.00001", "0.000001", "JPY"),
+    ],
+)
+def test_others_get_steps_that_do_no_harm(symbol, tick_size, lot, currency):
+    found = instrument(symbol)
+
+    assert (found.tick_size, found.lot, found.currency) == (Decimal(tick_size), Decimal(lot), currency)
+
+
+def test_half_a_share_can_be_bought_and_half_a_contract_can_not():
+    assert AAPL.floor_to_lot(Decimal("0.5")) == Decimal("0.5")
+    assert ES.floor_to_lot(Decimal("0.5")) == 0
+
+
+@pytest.mark.parametrize(
+    ("quantity", "down", "up"),
+    [("2.5", "2", "3"), ("3", "3", "3"), ("0.999999999999", "0", "1"), ("-2.5", "-2", "-3"), ("0", "0", "0"),
+     ("1E+3", "1E+3", "1E+3")],
+)  # fmt: skip
+def test_a_quantity_rounds_towards_flat_or_away_from_it(quantity, down, up):
+    assert str(ES.floor_to_lot(Decimal(quantity))) == down
+    assert str(ES.ceil_to_lot(Decimal(quantity))) == up
+
+
+@pytest.mark.parametrize(
+    ("found", "price", "buy", "sell"),
+    [
+        (ES, "4500.30", "4500.25", "4500.5"),
+        (ES, "4500.25", "4500.25", "4500.25"),
+        (YM, "39999.5", "39999", "40000"),
+        (ZN, "110.02", "110.015625", "110.03125"),
+        (instrument("6J1!"), "0.00678912", "0.006789", "0.0067895"),
+        (instrument("CL1!"), "-37.635", "-37.64", "-37.63"),
+        (instrument("CL1!"), "0.001", "0", "0.01"),
+        (instrument("SHIBUSDT"), "0.000012345", "0.00001234", "0.00001235"),
+    ],
+)
+def test_a_price_rounds_so_that_no_fill_is_worse_for_it(found, price, buy, sell):
+    assert f"{found.round_price(Decimal(price), Side.BUY):f}" == buy
+    assert f"{found.round_price(Decimal(price), Side.SELL):f}" == sell
+
+
+amounts = st.decimals(min_value=-(10**12), max_value=10**12, places=12)
+some = st.sampled_from([ES, YM, ZN, AAPL, instrument("ETHUSDT"), instrument("6J1!"), instrument("GF1!")])
+
+
+@given(some, amounts)
+def test_rounding_is_exact_whatever_the_callers_context(found: Instrument, amount: Decimal):
+    with localcontext(prec=5):
+        down, up = found.floor_to_lot(amount), found.ceil_to_lot(amount)
+        buy, sell = found.round_price(amount, Side.BUY), found.round_price(amount, Side.SELL)
+    with localcontext(prec=80):
+        assert down % found.lot == up % found.lot == buy % found.tick_size == sell % found.tick_size == 0
+        assert abs(down) <= abs(amount) <= abs(up)
+        assert abs(up) - abs(down) in (0, found.lot)
+        assert buy <= amount <= sell
+        assert sell - buy in (0, found.tick_size)
+    assert found.floor_to_lot(down) is down
+
+
+def test_a_symbol_is_looked_up_once_and_the_memory_of_it_is_bounded():
+    assert instrument("CME_MINI:ES1!") is instrument("CME_MINI:ES1!")
+    for lookup in (instrument, root, ticker):
+        assert lookup.cache_info().maxsize == 4096
