@@ -6,6 +6,7 @@ it decided is in the `Decision`; what is to be done outside once that is committ
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from ttflow.clock import InputClock
 from ttflow.errors import AlertError
 from ttflow.execution import Effect, Execution
 from ttflow.flow import Flow
+from ttflow.graph import Node
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.instrument import instrument, root, ticker
 from ttflow.order import Leg, Order, OrderStatus
@@ -44,7 +46,7 @@ class Engine(Execution):
     """Applies inputs to a book through a flow.
 
     `build` gets the flow of the tickets and returns the flow whose tickets are executed; it is called anew
-    when a start brings other settings. `connected` names the brokers that can be reached.
+    when a start brings other settings. `connected` names the groups whose broker can be reached.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Engine(Execution):
     ) -> None:
         super().__init__(journal_id)
         self.build = build
+        self._muted = False
         self._handlers: Mapping[Kind, Callable[[Input, Alert | None], None]] = {
             Kind.ALERT: self._alert,
             Kind.REPEAT: lambda item, alert: None,
@@ -73,10 +76,16 @@ class Engine(Execution):
         self.settings, self.connected = settings, connected
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
+        self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
-        self.result.each(self._arrive, name="desk")
+        self.result.graph.add(Node("sink", "desk", (self.result.node,)))
+        self.result.observable.subscribe(self._arrive)
         self._passing: Ticket | None = None
         self._out: Ticket | None = None
+
+    def mute(self, muted: bool) -> None:
+        """While muted, nobody who listens inside the flow is called: inputs are being run again."""
+        self._muted = self.flow.graph.muted = muted
 
     @property
     def memory(self) -> timedelta:
@@ -97,6 +106,19 @@ class Engine(Execution):
 
     def apply(self, item: Input, alert: Alert | None = None) -> Applied:
         """Apply one committed input; `alert` spares reading an alert's bytes again."""
+        self._decide(item, alert)
+        return Applied(Decision(item.seq, item.at, self.state.take()), tuple(self.effects))
+
+    def rehearse(self, item: Input, recorded: str, hidden: Callable[[int], Mapping[str, Any]]) -> None:
+        """Apply an input again for what operators remember of it; where the outcome differs, the record wins."""
+        self._decide(item, None)
+        if Decision(item.seq, item.at, self.state.changes()).to_json() == recorded:
+            self.state.take()
+            return
+        self.state.undo()
+        self.state.fold(json.loads(recorded), hidden)
+
+    def _decide(self, item: Input, alert: Alert | None) -> None:
         self.seq, self.now, self.effects = item.seq, item.at, []
         try:
             self._expire()
@@ -106,7 +128,6 @@ class Engine(Execution):
         except Exception as error:
             log.exception("the desk failed on input %d", item.seq)
             self._fail(item, error)
-        return Applied(Decision(item.seq, item.at, self.state.take()), tuple(self.effects))
 
     def _fail(self, item: Input, error: Exception) -> None:
         """A fault of ours costs this input alone, and is told."""
@@ -185,7 +206,7 @@ class Engine(Execution):
             self._refuse(ticket, Reason.DUPLICATE_ID, text)
             self.notice("duplicate_id", "warning", text)
             return
-        if group.broker != "simulator" and group.broker not in self.connected:
+        if group.broker != "simulator" and ticket.account_group not in self.connected:
             self._refuse(ticket, Reason.NO_BROKER, no_broker(ticket.account_group, group))
             return
         ticket = evolve(ticket, account=self._account_for(ticket, group))

@@ -62,19 +62,16 @@ class Flow:
 
     # What goes in
 
-    def emit(self, item: Ticket | Alert | bytes | str) -> None:
-        """Send one ticket through; an alert, or the bytes of one, is lifted into a ticket first.
+    def emit(self, item: object) -> None:
+        """Send one item through; an alert, or the bytes or text of one, is lifted into a ticket first.
 
-        Raises AlertError for bytes that are not an alert, and nothing else: whatever listeners and
+        Raises AlertError for a text that is not an alert, and nothing else: whatever listeners and
         operators do, the emitter goes on.
         """
-        if not isinstance(item, Ticket):
-            alert = (
-                item
-                if isinstance(item, Alert)
-                else parse_alert(item.encode() if isinstance(item, str) else item)
-            )
-            item = Ticket.of(alert, seq=next(self._count))
+        if isinstance(item, bytes | str):
+            item = parse_alert(item.encode() if isinstance(item, str) else item)
+        if isinstance(item, Alert):
+            item = Ticket.of(item, seq=next(self._count))
         self._subject.on_next(item)
 
     # What is built

@@ -14,8 +14,8 @@ from ttflow.book.ledger import Key, Ledger
 from ttflow.book.rows import AlertRow, Halt, ModeChange, Notice, Price, Strategy
 from ttflow.inputs import Change
 from ttflow.instrument import root, ticker
-from ttflow.order import Account, Fill, Order, Trade
-from ttflow.ticket import Ticket
+from ttflow.order import ENDED, Account, Fill, Order, Trade
+from ttflow.ticket import OUTCOMES, Ticket
 from ttflow.words import decode
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
 KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "orders", "tickets")
 """The tables whose rows the state remembers; the others only pass through to the journal."""
 
+_ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
 _KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, (_, key) in TABLES.items()}
 _MISSING = object()
 
@@ -91,9 +92,13 @@ class State:
         elif table == "tickets":
             _mark(self._tickets_of, ledger_key(row), row.key, present)
 
+    def changes(self) -> tuple[Change, ...]:
+        """What the input changed so far, each row as it stands now, in the order of first change."""
+        return tuple(Change(table, row) for (table, _), row in self._changed.items())
+
     def take(self) -> tuple[Change, ...]:
-        """Return what the input changed, each row as it stands now, in the order of first change."""
-        changes = tuple(Change(table, row) for (table, _), row in self._changed.items())
+        """Return the changes of the input, and be ready for the next."""
+        changes = self.changes()
         self._changed, self._before = {}, {}
         return changes
 
@@ -109,10 +114,15 @@ class State:
             table, written = change["table"], change["row"]
             if table not in self.tables:
                 continue
-            kind = TABLES[table][0]
+            kind, names = TABLES[table]
+            if table in _ENDING and written["status"] in _ENDING[table]:
+                key = tuple(written[name] for name in names)
+                self._set(table, key if len(key) > 1 else key[0], _MISSING)
+                continue
             if table == "tickets":
                 written = {**written, **hidden(written["seq"])}
-            self._set(table, _KEY_OF[table](row := decode(kind, written)), row)
+            row = decode(kind, written)
+            self._set(table, _KEY_OF[table](row), row)
 
     def snapshot(self) -> tuple[Change, ...]:
         """Every row remembered, as changes that fold into an equal state."""

@@ -1,0 +1,121 @@
+"""The worker around a broker: one lane for each account and symbol, so that order is kept where it matters.
+
+It acts only on effects, whose decision is committed. An order is submitted once: an answer that is lost
+makes it unknown, and an unknown order is looked up by its id, never sent again. A lane that fails or hangs
+costs its own order alone, and ends when it is idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+from ttflow.brokers.base import Broker, NotSent, Report
+from ttflow.execution import Effect
+from ttflow.order import Leg, Order
+
+log = logging.getLogger("ttflow.brokers")
+
+Lane = tuple[str, str, str]
+Send = Callable[[Report], Awaitable[object]]
+
+crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
+
+
+class Worker:
+    """Carries effects out and hands the reports to `send`, which journals them as inputs.
+
+    `clock` tells the time, UTC: an entry older than `max_age_s` when its turn comes is reported as expired.
+    `timeout_s` bounds each call. A lookup is repeated for `settle_s` before it says `not_found`.
+    """
+
+    def __init__(
+        self,
+        brokers: Mapping[str, Broker],
+        send: Send,
+        clock: Callable[[], datetime],
+        *,
+        timeout_s: float = 10.0,
+        settle_s: float = 15.0,
+        max_age_s: float = 60.0,
+    ) -> None:
+        self.brokers, self._send, self._clock = brokers, send, clock
+        self._timeout_s, self._settle_s, self._max_age = timeout_s, settle_s, timedelta(seconds=max_age_s)
+        self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
+        self._tasks: dict[Lane, asyncio.Task[None]] = {}
+
+    def put(self, effect: Effect) -> None:
+        """Queue an effect in its lane."""
+        order = effect.order
+        lane = (order.account_group, order.account, order.root)
+        queue = self._lanes.setdefault(lane, asyncio.Queue())
+        queue.put_nowait(effect)
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.create_task(self._run(lane, queue), name=f"lane {'/'.join(lane)}")
+
+    async def stop(self) -> None:
+        """End every lane; what was on its way will be looked up at the next start."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, lane: Lane, queue: asyncio.Queue[Effect]) -> None:
+        try:
+            while not queue.empty():
+                effect = queue.get_nowait()
+                report = await self._carry_out(effect)
+                if report:
+                    await self._send(report)
+        finally:
+            self._tasks.pop(lane, None)
+            if queue.empty():
+                self._lanes.pop(lane, None)
+
+    async def _carry_out(self, effect: Effect) -> Report | None:
+        order = effect.order
+        broker = self.brokers.get(order.account_group)
+        if broker is None:
+            return Report(order_id=order.order_id, outcome="unknown", reason="the broker is not connected")
+        match effect.kind:
+            case "submit":
+                return await self._submit(broker, order)
+            case "cancel":
+                return await self._ask(broker.cancel, order)
+            case "find":
+                return await self._find(broker, order)
+
+    async def _submit(self, broker: Broker, order: Order) -> Report:
+        age = self._clock() - order.submitted_at
+        if order.leg is Leg.OPEN and age > self._max_age:
+            reason = f"it was {age.total_seconds():.0f} s old when its turn came"
+            return Report(order_id=order.order_id, outcome="expired", reason=reason)
+        crash_point("before_submit")
+        report = await self._ask(broker.submit, order)
+        crash_point("after_submit")
+        return report
+
+    async def _find(self, broker: Broker, order: Order) -> Report | None:
+        """Look an order up until it is found, or until the settle window has passed."""
+        pause, passed = 0.5, 0.0
+        while True:
+            report = await self._ask(broker.find, order)
+            if report.outcome not in ("unknown", "not_found"):
+                return report
+            if passed >= self._settle_s:
+                return report if report.outcome == "not_found" else None  # no word at all decides nothing
+            await asyncio.sleep(pause)
+            passed, pause = passed + pause, min(2 * pause, 5.0)
+
+    async def _ask(self, call: Callable[[Order], Awaitable[Report]], order: Order) -> Report:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await call(order)
+        except NotSent as error:
+            return Report(order_id=order.order_id, outcome="failed", reason=str(error))
+        except Exception as error:
+            log.warning("no answer about %s: %r", order.order_id, error)
+            told = str(error) or type(error).__name__
+            return Report(order_id=order.order_id, outcome="unknown", reason=f"no answer: {told}")

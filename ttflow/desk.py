@@ -1,0 +1,372 @@
+"""The desk: settings, journal, flow and brokers, started and stopped as one.
+
+    async with Desk(settings) as desk:
+        receipt = await desk.send(b'{"symbol": "AAPL", "action": "buy", "quantity": 100, "price": 191.5}')
+
+Inputs are kept first and decided afterwards, in the order of their seq; a decision is committed before
+anything of it leaves. Everything here belongs to the thread of one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from ttflow import __version__, builtin
+from ttflow.alert import Alert, parse_alert
+from ttflow.book.rows import EVERYWHERE
+from ttflow.brokers import Broker, Report, Worker
+from ttflow.brokers.base import connect
+from ttflow.engine import Applied, Engine
+from ttflow.errors import JournalError, RequestError
+from ttflow.execution import Effect, Ids
+from ttflow.flow import Flow
+from ttflow.inputs import Decision, Input, Kind
+from ttflow.journal import Journal, Reader
+from ttflow.journal.journal import utc_now
+from ttflow.masking import mask_secrets
+from ttflow.order import OrderStatus
+from ttflow.recovery import recover
+from ttflow.settings import Settings
+from ttflow.ticket import Ticket
+from ttflow.webhook import Receipt
+
+log = logging.getLogger("ttflow.desk")
+
+FlowFunction = Callable[[Flow, "Desk"], Flow]
+Listener = Callable[[int, str], None]
+
+MODES = ("live", "paper", "halted", "auto")
+_SLICE = 16  # inputs decided in one turn of the loop: acknowledging goes first
+_CHECKPOINT = 5000  # inputs between two snapshots of the state
+
+
+class Desk:
+    """The whole of a running desk.
+
+    `flow` is a function of the tickets' flow and this desk, the built-in one by default. `brokers` gives
+    adapters by the name that groups call them by; registered ones are found by themselves. `clock` tells
+    the time, UTC. Nothing is opened before `start`, so that a desk can be built just for its engine.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        flow: FlowFunction | None = None,
+        brokers: Mapping[str, Broker] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.flow_function = flow or builtin.flow
+        self.clock = clock
+        self.brokers = connect(self.settings, brokers or {})
+        self.tickets, self.fills = Flow("tickets"), Flow("fills")
+        self.engine = Engine(self.settings, self._build, connected=frozenset(self.brokers))
+        self.fatal: Exception | None = None
+        self.on_fatal: Callable[[Exception], None] | None = None
+        self._parsed: dict[str, Alert] = {}
+        self._pending: deque[Input] = deque()
+        self._effects: dict[int, tuple[Effect, ...]] = {}
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        self._listeners: list[Listener] = []
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._recorded = self._since_checkpoint = 0
+
+    journal: Journal
+    reader: Reader
+    worker: Worker
+
+    def _build(self, alerts: Flow) -> Flow:
+        built = self.flow_function(alerts, self)
+        if not isinstance(built, Flow):
+            raise TypeError(
+                f"the flow function returned {built!r}; return the Flow whose tickets are executed"
+            )
+        return built
+
+    # Starting and stopping
+
+    async def start(self) -> Self:
+        """Open the journal, bring its state back, decide what was kept and not decided, and go on."""
+        self.journal = await Journal.open(self.settings.journal, clock=self.clock)
+        try:
+            self._loop = asyncio.get_running_loop()
+            self.reader = self.journal.reader()
+            self.worker = Worker(self.brokers, self._report, self.clock)
+            self.journal.on_kept, self.journal.on_recorded = self._kept, self._written
+            self.journal.on_fatal = self._stopped
+            await self._recover()
+            await self._started()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def _recover(self) -> None:
+        self.engine.ids = Ids(self.journal.journal_id)
+        undecided = recover(self.engine, self.reader)
+        decided = self.reader.last_seq - len(undecided)
+        self._recorded = decided
+        for applied in undecided:
+            self._record(applied)
+
+    async def _started(self) -> None:
+        """A start is an input too: with the settings in force, and with what can be reached."""
+        raw = {
+            "version": __version__,
+            "flow": f"{self.flow_function.__module__}:{self.flow_function.__qualname__}",
+            "settings": self.settings.deciding(),
+            "brokers": sorted(self.brokers),
+        }
+        await self._keep_and_decide(Kind.START, raw)
+
+    async def stop(self) -> None:
+        """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
+        if self._timer:
+            self._timer.cancel()
+        if hasattr(self, "worker"):
+            await self.worker.stop()
+        while self._pending and self.journal.healthy:
+            self._drain()
+        await self.journal.close()
+        if hasattr(self, "reader"):
+            self.reader.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # What comes in
+
+    async def keep(self, text: str, alert: Alert) -> Receipt:
+        """Keep an alert; returns once it is committed. `text` is its body, with secrets masked.
+
+        Raises JournalUnavailable where it can't be kept; nothing of it was then kept.
+        """
+        self._parsed[text] = alert
+        try:
+            timed = alert.timenow is not None
+            item = await self.journal.keep(Kind.ALERT, text, explicit_id=alert.id, timed=timed)
+        finally:
+            self._parsed.pop(text, None)
+        if item.kind is Kind.REPEAT:
+            assert item.of is not None  # a repeat always says of what
+            return Receipt(self.engine.ids.alert(item.of), True, item.of)
+        return Receipt(self.engine.ids.alert(item.seq), False, item.seq)
+
+    async def send(self, body: bytes | str | Mapping[str, Any]) -> Receipt:
+        """Keep an alert given as bytes, text or a mapping, and wait until it is decided.
+
+        Raises AlertError where it is none, JournalUnavailable where it can't be kept.
+        """
+        data = json.dumps(body, default=str) if isinstance(body, Mapping) else body
+        data = data.encode() if isinstance(data, str) else data
+        text, _ = mask_secrets(data, [secret.get_secret_value() for secret in self.settings.secrets])
+        receipt = await self.keep(text, parse_alert(data))
+        await self.decided(receipt.seq)
+        return receipt
+
+    async def halt(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
+        """Stop opening, in a group or everywhere (`*`); returns the seq of the command, once decided."""
+        return await self._switch("halt", scope, reason)
+
+    async def resume(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
+        """Let opening go on; returns the seq of the command, once decided."""
+        return await self._switch("resume", scope, reason)
+
+    async def _switch(self, command: str, scope: str, reason: str) -> int:
+        if scope != EVERYWHERE and scope not in self.settings.groups:
+            known = ", ".join(sorted(self.settings.groups))
+            raise RequestError(f"There is no account group {scope}; there are {known}, or * for all.")
+        return await self._keep_and_decide(
+            Kind.COMMAND, {"command": command, "scope": scope, "reason": reason}
+        )
+
+    async def set_mode(self, strategy: str, mode: str, reason: str = "by hand") -> int:
+        """Set a strategy to live, paper, halted or auto; returns the seq of the command, once decided."""
+        if mode not in MODES:
+            raise RequestError(f"There is no mode {mode}; a strategy is {', '.join(MODES)}.")
+        if strategy not in self.engine.state.strategies:
+            raise RequestError(f"There is no strategy {strategy}: none of that name has sent an alert.")
+        data = {"command": "mode", "strategy": strategy, "mode": mode, "reason": reason}
+        return await self._keep_and_decide(Kind.COMMAND, data)
+
+    async def see_prices(self, prices: Mapping[str, Any]) -> int:
+        """Tell the desk prices by symbol; returns the seq of the input, once decided."""
+        return await self._keep_and_decide(
+            Kind.PRICE, {"prices": {name: str(price) for name, price in prices.items()}}
+        )
+
+    async def _report(self, report: Report) -> None:
+        """Journal what a broker said; a journal that can't be written now is tried again until it can."""
+        pause = 0.1
+        while True:
+            try:
+                await self.journal.keep(Kind.REPORT, report.to_json())
+                return
+            except JournalError as error:
+                if not self.journal.healthy and self.fatal:
+                    return
+                log.warning("a broker's report waits for the journal: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 2.0)
+
+    async def _keep_and_decide(self, kind: Kind, data: Mapping[str, Any]) -> int:
+        raw = json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        item = await self.journal.keep(kind, raw)
+        await self.decided(item.seq)
+        return item.seq
+
+    async def decided(self, seq: int) -> None:
+        """Wait until the input is decided and its decision is committed."""
+        if seq > self._recorded:
+            future = self._loop.create_future()
+            self._waiting.setdefault(seq, []).append(future)
+            await future
+
+    # From kept to decided to done
+
+    def _kept(self, inputs: Sequence[Input]) -> None:
+        self._pending.extend(inputs)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._pending and not self._draining:
+            self._draining = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Decide some of what waits; more of it the longer the queue, so that it can't grow for ever."""
+        self._draining = False
+        for _ in range(min(len(self._pending), _SLICE + len(self._pending) // 20)):
+            self._drain()
+        if self._pending:
+            self._schedule()
+        else:
+            self._wind()
+
+    def _drain(self) -> None:
+        item = self._pending.popleft()
+        self._record(self.engine.apply(item, self._parsed.get(item.raw)))
+
+    def _record(self, applied: Applied) -> None:
+        if applied.effects:
+            self._effects[applied.decision.seq] = applied.effects
+        self.journal.record(applied.decision)
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= _CHECKPOINT:
+            self._since_checkpoint = 0
+            decision = applied.decision
+            self.journal.checkpoint(Decision(decision.seq, decision.at, self.engine.state.snapshot()))
+
+    def _wind(self) -> None:
+        """Set the clock for what is due next; the tick is an input like any other."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        due = self.engine.due
+        if due is not None:
+            wait = max(0.0, (due - self.clock()).total_seconds())
+            self._timer = self._loop.call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._loop.create_task(self._keep_tick())
+
+    async def _keep_tick(self) -> None:
+        try:
+            await self.journal.keep(Kind.TICK, "{}")
+        except JournalError as error:
+            log.warning("a tick waits for the journal: %s", error)
+            self._timer = self._loop.call_later(1.0, self._tick)
+
+    def _written(self, decisions: Sequence[Decision]) -> None:
+        """Decisions are committed: now, and only now, what they lead to may leave."""
+        for decision in decisions:
+            self._recorded = decision.seq
+            for effect in self._effects.pop(decision.seq, ()):
+                self.worker.put(effect)
+            for future in self._waiting.pop(decision.seq, ()):
+                if not future.done():
+                    future.set_result(None)
+            self._publish(decision)
+
+    def _publish(self, decision: Decision) -> None:
+        for change in decision.changes:
+            if change.table == "tickets":
+                self.tickets.emit(change.row)
+            elif change.table == "fills":
+                self.fills.emit(change.row)
+        if not self._listeners:
+            return
+        text = decision.to_json()
+        for listener in tuple(self._listeners):
+            try:
+                listener(decision.seq, text)
+            except Exception:
+                log.exception("a listener of the desk raised; it goes on")
+
+    def _stopped(self, error: Exception) -> None:
+        """The journal stopped for good: nothing may be acknowledged any more, and a person must look."""
+        self.fatal = error
+        log.critical("the desk stopped: %s", error)
+        if self.on_fatal:
+            self.on_fatal(error)
+
+    # What can be asked
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(seq, changes)` for every committed decision; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def statistics(self, ticket: Ticket) -> Mapping[str, Any]:
+        """What a ticket's strategy has earned: `trades`, `win_rate` (0 to 1, None without), `net_profit`."""
+        known = self.engine.state.strategies.get(ticket.strategy)
+        trades = known.trades if known else 0
+        return {
+            "trades": trades,
+            "win_rate": known.wins / trades if known and trades else None,
+            "net_profit": float(known.net_profit) if known else 0.0,
+        }
+
+    @property
+    def undecided(self) -> int:
+        """How many kept inputs have no committed decision yet."""
+        return self.journal.last_seq - self._recorded
+
+    @property
+    def unknown(self) -> int:
+        """How many orders are in doubt."""
+        orders = self.engine.state.orders.values()
+        return sum(order.status is OrderStatus.UNKNOWN for order in orders)
+
+    @property
+    def status(self) -> str:
+        """`ok`; `degraded` while an order is in doubt; `failing` while alerts can't be kept."""
+        if self.fatal or not self.journal.healthy:
+            return "failing"
+        return "degraded" if self.unknown else "ok"
+
+    def brokers_state(self) -> dict[str, str]:
+        """The state of each group's broker: `simulator`, `connected` or `not configured`."""
+        return {
+            name: "simulator"
+            if group.broker == "simulator"
+            else "connected"
+            if name in self.brokers
+            else "not configured"
+            for name, group in sorted(self.settings.groups.items())
+        }
