@@ -48,6 +48,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 _NUMBER = ("is not a number", "give a number such as 1.5")
+_EMPTY = ("is empty", "give one, or leave the key out")
 _TABLE = ("is not a table", "write its keys under a [heading]")
 
 _REMEDIES = {
@@ -66,11 +67,12 @@ _REMEDIES = {
     "path_type": ("is not a path", "write a path in quotes"),
     "literal_error": ("is none of the possible values", "use {expected}"),
     "missing": ("is missing", "add it"),
-    "too_short": ("is empty", "give at least one, or leave the key out"),
-    "string_too_short": ("is empty", "give a value, or leave the key out"),
+    "too_short": _EMPTY,
+    "string_too_short": _EMPTY,
     "tuple_type": ("is not a list", 'write a list, such as ["one", "two"]'),
     "model_type": _TABLE,
     "mapping_type": _TABLE,
+    "dict_type": _TABLE,
 }
 """What to say for what pydantic can find wrong; its numbers are filled in."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from io import StringIO
@@ -182,19 +182,15 @@ def _dotenv(path: Path) -> dict[str, tuple[str, int]]:
         return {}
     lines = {}
     for binding in parse_stream(StringIO(_read(path, ".env", ".env"))):
+        # python-dotenv counts the blank lines before a statement as part of it.
+        before = re.match(r"\s*", binding.original.string)
+        line = binding.original.line + (before[0].count("\n") if before else 0)
         if binding.error:
-            where = f".env line {_first_line(binding.original.string, binding.original.line)}"
-            raise SettingsError(
-                ".env", where, "can't be read", "write NAME=value, a value with blanks in quotes"
-            )
+            remedy = "write NAME=value, a value with blanks in quotes"
+            raise SettingsError(".env", f".env line {line}", "can't be read", remedy)
         if binding.key is not None and binding.value is not None:
-            lines[binding.key] = (binding.value, binding.original.line)
+            lines[binding.key] = (binding.value, line)
     return lines
-
-
-def _first_line(text: str, line: int) -> int:
-    """The line on which a statement really starts, since python-dotenv counts blank lines before it."""
-    return line + len(text[: len(text) - len(text.lstrip())].splitlines())
 
 
 def _dotenv_source(lines: Mapping[str, tuple[str, int]]) -> Callable[[str], str]:
@@ -228,19 +224,23 @@ def _refuse_names(values: Mapping[str, Any], path: str, text: str) -> None:
 
 
 def located(path: str, text: str, loc: Loc) -> str:
-    """Name the file and, where it can be told, the line on which a key stands."""
+    """Name the file and the line on which a key stands, or that of the table which holds it."""
+    lines = dict(_lines(text))
+    for length in range(len(loc), 0, -1):
+        if number := lines.get(loc[:length]):
+            return f"{path} line {number}"
+    return path
+
+
+def _lines(text: str) -> Iterator[tuple[Loc, int]]:
+    """Find where keys and tables stand; a key within a table on one line is not found."""
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\[?([^\[\]]+)\]", line):
             table = _parts(header[1])
-            found = table
+            yield table, number
         elif setting := re.match(r"\s*([\w.\"' -]+?)\s*=", line):
-            found = (*table, *_parts(setting[1]))
-        else:
-            continue
-        if found == loc:
-            return f"{path} line {number}"
-    return path
+            yield (*table, *_parts(setting[1])), number
 
 
 def _parts(key: str) -> tuple[str, ...]:
