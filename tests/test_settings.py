@@ -14,8 +14,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from ttflow.errors import SettingsError
 from ttflow.settings import Group, Rate, RateLimits, Settings, is_loopback, load
-from ttflow.settings.refusals import _models
-from ttflow.settings.sources import ENVIRONMENT
+from ttflow.settings.refusals import Origin, _models
+from ttflow.settings.sources import ENVIRONMENT, Gathered
 
 SECRET = "a-secret-that-must-not-be-told"
 SAMPLE = Path(__file__).parent.parent / "ttflow.sample.toml"
@@ -304,6 +304,10 @@ NO_RATE = "is not a rate; write 10/second, 600/minute or 1000/hour, or 0 for no 
 NO_TEXT = "is not a text; write it in quotes"
 NO_LIST = 'is not a list; write a list, such as ["one", "two"]'
 NO_SLASH = "a name can't hold / or ~; they part group, account and paper: GROUP/ACCOUNT~paper"
+NO_NETWORK = (
+    "holds something that is no address and no network; "
+    "write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32, parted by commas"
+)
 EMPTY = "is empty; give one, or leave the key out"
 NOTHING_TO_SET = "unknown key; leave it out, nothing can be set here"
 
@@ -331,8 +335,7 @@ REFUSED_NAMES = [
     ),
     (
         {"TTFLOW_ALLOW_FROM": "tradingview,somewhere"},
-        "TTFLOW_ALLOW_FROM (from environment): holds something that is no address and no network; "
-        "write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32, parted by commas",
+        f"TTFLOW_ALLOW_FROM (from environment): {NO_NETWORK}",
     ),
     (
         {"TTFLOW_TRUSTED_PROXIES": "10.0.0.1/24"},
@@ -378,6 +381,8 @@ REFUSED_TOML = [
     ("host = 5", "host", NO_TEXT),
     ("journal = 5", "journal", "is not a path; write a path in quotes"),
     ("journal = ''", "journal", "names no file; write a path such as data/ttflow.db"),
+    ('journal = "a\\u0000"', "journal", "names no file; write a path such as data/ttflow.db"),
+    ("allow_from = [5]", "allow_from", NO_NETWORK),
     ("api_token = ''", "api_token", EMPTY),
     ("secrets = 5", "secrets", NO_LIST),
     ("secrets = [5]", "secrets[0]", NO_TEXT),
@@ -419,6 +424,8 @@ REFUSED_TOML = [
      "unknown key; did you mean multiplier?"),
     ("[[groups.main.accounts]]\nname = 'a'\n[[groups.main.accounts]]\nname = 'a'", "groups.main.accounts",
      "holds the same name twice; give each account its own name"),
+    ("[groups.main.accounts]\nname = 'a'", "groups.main.accounts",
+     "is not a list of tables; head each with [[groups.main.accounts]]"),
     ("[[groups.main.accounts]]\nname = 'a/b'", "groups.main.accounts[0].name",
      NO_SLASH),
     ("[groups.'a~b']\nbroker = 'simulator'", 'groups."a~b"',
@@ -429,7 +436,9 @@ REFUSED_TOML = [
     ("[limits]\nmax = 1", "limits.max", NOTHING_TO_SET),
     ("[notify]\nurl = 'x'", "notify.url", NOTHING_TO_SET),
     ("[flow]\nexpire = 1", "flow.expire", "unknown key; did you mean expire_s?"),
-    ("[flow]\nexpire_s = inf", "flow.expire_s", "is too large; give 1000000000 or less"),
+    ("[flow]\nexpire_s = nan", "flow.expire_s", "is not a number; give a number such as 1.5"),
+    ("[flow]\nexpire_s = inf", "flow.expire_s", "is not a number; give a number such as 1.5"),
+    ("[flow]\nexpire_s = 1e10", "flow.expire_s", "is too large; give 1000000000 or less"),
     ("[flow]\nsymbols = 1", "flow.symbols", NO_LIST),
     ("[flow]\nsession = {start='09:30', end='16:00'}", "flow.session.tz", "is missing; add it"),
     ("[flow]\nsession = {start='9:30', end='16:00', tz='UTC'}", "flow.session.start",
@@ -481,16 +490,19 @@ def test_a_wrong_setting_of_the_command_line_is_refused_as_such(refused):
 def test_a_broken_file_is_refused_with_its_line(refused):
     line = refused(toml=f"port = 1\nsecrets = {SECRET}\n")
 
-    said = "is not TOML: Invalid value (at line 2, column 11); correct that line"
+    said = "is not TOML: Invalid value (at line 2, column 11); correct it there"
     assert line == f"ttflow.toml (from ttflow.toml): {said}"
 
 
 def test_a_missing_file_is_refused_only_when_it_was_named(refused, start, tmp_path):
     start()
 
-    said = f"there is no file {tmp_path / 'gone.toml'}; write it, or leave the key out"
+    said = f"there is no file {tmp_path / 'gone.toml'}; name one that is there"
     assert refused(TTFLOW_CONFIG="gone.toml") == f"TTFLOW_CONFIG (from environment): {said}"
     assert refused({"config": "gone.toml"}).startswith("config (from command line): there is no file")
+    assert refused({"config": 5}) == "config (from command line): is not a path; name the settings file"
+    assert r"gone\ntoo'; name one that is there" in refused(TTFLOW_CONFIG="~nobody/gone\ntoo")
+    assert "can't be read (embedded null byte)" in refused(TTFLOW_CONFIG="\0")
 
 
 def test_a_file_that_may_not_be_read_is_refused(refused, tmp_path, monkeypatch):
@@ -500,7 +512,11 @@ def test_a_file_that_may_not_be_read_is_refused(refused, tmp_path, monkeypatch):
     (tmp_path / "ttflow.toml").touch()
     monkeypatch.setattr(Path, "read_text", denied)
 
-    assert refused().endswith("can't be read (Permission denied); make it readable for this user")
+    assert refused().endswith("can't be read (Permission denied); name a file that this user may read")
+
+
+def test_what_no_source_said_comes_from_the_defaults():
+    assert Gathered({}).origin(("flow", "expire_s")) == Origin("flow.expire_s", "defaults")
 
 
 # ── Law 5 ──
@@ -622,6 +638,12 @@ def test_tradingview_stands_for_its_addresses_among_the_senders_only(start, refu
     assert "no address" in refused(TTFLOW_TRUSTED_PROXIES="tradingview")
 
 
+def test_networks_may_be_given_as_python_has_them():
+    network = ip_network("10.0.0.0/8")
+
+    assert Settings(allow_from=(network,)).allow_from == (network,)
+
+
 def test_debug_means_debug_logging(start):
     assert start(LOG_LEVEL="error").level == logging.ERROR
     assert start(LOG_LEVEL="error", DEBUG="true").level == logging.DEBUG
@@ -686,6 +708,15 @@ def test_settings_come_back_from_public_equal_but_for_their_secrets(everything):
     assert back == Settings.from_public(everything.public())
     for broker in ("tastytrade", "tradovate", "projectx"):
         assert back.credentials.missing(broker) == everything.credentials.missing(broker) == ()
+
+
+def test_numbers_read_the_same_before_and_after(start):
+    settings = start(toml="[groups.main]\ncash = 1e5\nslippage.ticks = 1.50\n[flow]\nthrottle_s = 3\n")
+
+    back = Settings.from_public(json.loads(json.dumps(settings.deciding())))
+    assert repr(back.groups["main"]) == repr(settings.groups["main"])
+    assert repr(back.flow) == repr(settings.flow)
+    assert str(back.groups["main"].cash) == "100000"
 
 
 def test_a_secret_that_was_read_back_is_one_that_nobody_knows(everything):

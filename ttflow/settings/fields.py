@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import time
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +28,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ttflow.words import Exact
+from ttflow.words import Exact, plain
 
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 """Where TradingView's webhooks come from; `tradingview` stands for them in `allow_from`."""
@@ -42,9 +43,14 @@ def wrong(problem: str, remedy: str, at: tuple[str | int, ...] = ()) -> Pydantic
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or str(value).lower().lstrip("+-") in ("nan", "inf", "infinity"):
         raise wrong("is not a number", "give a number such as 1.5")
     return value
+
+
+def _written_out(value: Decimal) -> Decimal:
+    """Take the exponent off, so that a number reads the same before and after it was journaled."""
+    return Decimal(plain(value))
 
 
 def _name(value: str) -> str:
@@ -74,7 +80,7 @@ def _url(value: str) -> str:
 
 
 def _place(value: Path) -> Path:
-    if not value.name:
+    if not value.name or "\0" in str(value):
         raise wrong("names no file", "write a path such as data/ttflow.db")
     return Path(os.path.expanduser(value))
 
@@ -164,8 +170,10 @@ MOST = 10**12
 
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
-Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10**9, allow_inf_nan=False)]
-Number = Annotated[Exact, BeforeValidator(_number), Field(ge=0, le=MOST, decimal_places=12)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10**9)]
+Number = Annotated[
+    Exact, BeforeValidator(_number), Field(ge=0, le=MOST, decimal_places=12), AfterValidator(_written_out)
+]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_items)]

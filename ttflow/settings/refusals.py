@@ -95,20 +95,31 @@ def _words(
         return context["problem"], context["remedy"]
     if found["type"] == "extra_forbidden":
         return "unknown key", did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
+    if found["type"] == "tuple_type" and next(_models_at(model, loc), None):
+        return "is not a list of tables", f"head each with [[{dotted(loc)}]]"
     problem, remedy = _REMEDIES.get(found["type"], (found["msg"], "correct the value"))
     return problem, remedy.format_map(context)
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> Iterator[str]:
-    """The keys that a table may have, found by walking the models."""
+    """The keys that a table may have; `config` is no key of a file."""
+    for here in _models_at(model, loc):
+        yield from (name for name in here.model_fields if (here, name) != (model, "config"))
+
+
+def _models_at(model: type[BaseModel], loc: Loc) -> Iterator[type[BaseModel]]:
+    """The model of the table at `loc`, if there is one, found by walking the annotations."""
     here, in_mapping = model, False
     for part in loc:
         if isinstance(part, int) or in_mapping:
             in_mapping = False
             continue
         annotation = here.model_fields[part].annotation
-        here, in_mapping = next(_models(annotation)), _is_mapping(annotation)
-    yield from (name for name in here.model_fields if (here, name) != (model, "config"))
+        below = next(_models(annotation), None)
+        if below is None:
+            return
+        here, in_mapping = below, _is_mapping(annotation)
+    yield here
 
 
 def _is_mapping(annotation: Any) -> bool:

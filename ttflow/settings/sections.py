@@ -244,7 +244,7 @@ class FlowSettings(Section):
     always.
     """
 
-    expire_s: Seconds = 60
-    throttle_s: Seconds = 0
+    expire_s: Seconds = 60.0
+    throttle_s: Seconds = 0.0
     symbols: Symbols = ()
     session: Session | None = None

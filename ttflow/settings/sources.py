@@ -6,6 +6,7 @@ it can name the key as its author wrote it, and where.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -158,19 +159,23 @@ def _typed(name: str, value: str) -> Any:
 
 
 def _read(path: Path, key: str, source: str) -> str:
+    shown = _shown(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(key, source, "is not UTF-8 text", "save it as UTF-8") from None
     except FileNotFoundError:
-        raise SettingsError(
-            key, source, f"there is no file {path}", "write it, or leave the key out"
-        ) from None
+        raise SettingsError(key, source, f"there is no file {shown}", "name one that is there") from None
     except IsADirectoryError:
-        raise SettingsError(key, source, f"{path} is a directory", "name a file, or move it away") from None
-    except OSError as error:
-        problem = f"{path} can't be read ({error.strerror})"
-        raise SettingsError(key, source, problem, "make it readable for this user") from None
+        raise SettingsError(key, source, f"{shown} is a directory", "name a file, or move it away") from None
+    except (OSError, ValueError) as error:
+        problem = f"{shown} can't be read ({getattr(error, 'strerror', None) or error})"
+        raise SettingsError(key, source, problem, "name a file that this user may read") from None
+
+
+def _shown(path: Path) -> str:
+    """Write a path so that it stays on its line."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _dotenv(path: Path) -> dict[str, tuple[str, int]]:
@@ -200,17 +205,20 @@ def _dotenv_source(lines: Mapping[str, tuple[str, int]]) -> Callable[[str], str]
 def _config(named: Gathered, cwd: Path) -> tuple[Path | None, dict[str, Any], Callable[[Loc], Origin]]:
     """Read the settings file: the one that is named, else `ttflow.toml` where it exists."""
     chosen = named.values.get("config")
-    path = Path("ttflow.toml" if chosen is None else chosen).expanduser()
+    key, source = ("ttflow.toml", "ttflow.toml") if chosen is None else named.origin(("config",))
+    if not isinstance(chosen, str | Path | None):
+        raise SettingsError(key, source, "is not a path", "name the settings file")
+    path = Path(os.path.expanduser("ttflow.toml" if chosen is None else chosen))
     if chosen is None and not (cwd / path).exists():
         return None, {}, lambda loc: Origin(dotted(loc), "defaults")
-    key, source = named.origin(("config",)) if chosen is not None else ("ttflow.toml", str(path))
     text = _read(cwd / path, key, source)
+    shown = _shown(path)
     try:
         values = tomllib.loads(text, parse_float=Decimal)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SettingsError(str(path), source, f"is not TOML: {error}", "correct that line") from None
-    _refuse_names(values, str(path), text)
-    return path, values, lambda loc: Origin(dotted(loc), located(str(path), text, loc))
+        raise SettingsError(shown, source, f"is not TOML: {error}", "correct it there") from None
+    _refuse_names(values, shown, text)
+    return path, values, lambda loc: Origin(dotted(loc), located(shown, text, loc))
 
 
 def _refuse_names(values: Mapping[str, Any], path: str, text: str) -> None:
