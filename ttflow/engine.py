@@ -26,7 +26,7 @@ from ttflow.instrument import instrument, root, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Plan, Reason, Status, Ticket
-from ttflow.words import ZERO, OrderType, evolve, plain
+from ttflow.words import ZERO, OrderType, evolve, plain, scaled
 
 log = logging.getLogger("ttflow.engine")
 
@@ -353,7 +353,7 @@ class Engine(Execution):
 
     def _sized(self, ticket: Ticket, plan: Plan) -> Any:
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
-        wanted = plan.opening * factor if ticket.quantity is None else ticket.quantity
+        wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
         return instrument(ticket.symbol).floor_to_lot(wanted)
 
     def _barred(self, ticket: Ticket) -> tuple[Reason, str] | None:

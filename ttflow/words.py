@@ -39,6 +39,11 @@ def tidy(number: Decimal) -> Decimal:
     return short.quantize(ONE) if short.as_tuple().exponent > 0 else short  # type: ignore[operator]  # finite
 
 
+def scaled(quantity: Decimal, factor: Decimal) -> Decimal:
+    """Multiply by a ratio; a third of three is one, although a third has no exact decimal."""
+    return tidy(round(quantity * factor, 12))
+
+
 Exact = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]
 """A `Decimal` that leaves Python as a string with every digit."""
 

@@ -15,7 +15,7 @@ from ttflow.book.ledger import Ledger
 from ttflow.instrument import Instrument
 from ttflow.order import Order
 from ttflow.ticket import Plan, Reason
-from ttflow.words import ONE, ZERO, Side, plain
+from ttflow.words import ONE, ZERO, Side, plain, scaled
 
 Sides = str | None
 
@@ -140,7 +140,7 @@ def _plan(ledger: Ledger, theirs: Decimal, aim: Decimal, kind: Instrument) -> Pl
             side=side, closing=abs(ledger.position), closing_theirs=abs(ledger.theirs), opening=abs(aim)
         )
     ratio = ledger.ratio or ONE
-    keep = min(kind.floor_to_lot(abs(aim) * ratio), abs(ledger.position))  # rounded towards flat (rule 8)
+    keep = min(kind.floor_to_lot(scaled(abs(aim), ratio)), abs(ledger.position))  # rounded towards flat (rule 8)
     return Plan(side=side, closing=abs(ledger.position) - keep, closing_theirs=abs(ledger.theirs) - abs(aim))
 
 

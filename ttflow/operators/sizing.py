@@ -8,7 +8,7 @@ from decimal import Decimal
 from ttflow.instrument import instrument
 from ttflow.operators.core import Step, operator
 from ttflow.ticket import Reason, Ticket
-from ttflow.words import plain, tidy
+from ttflow.words import plain, scaled, tidy
 
 
 @operator
@@ -23,7 +23,7 @@ def size() -> Step:
         if ticket.reduces:
             return ticket
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
-        lot = tidy(instrument(ticket.symbol).floor_to_lot(ticket.asked * factor))
+        lot = tidy(instrument(ticket.symbol).floor_to_lot(scaled(ticket.asked, factor)))
         said = f"{plain(ticket.asked)} times {_short(factor)}"
         if lot <= 0:
             return ticket.deny(Reason.SIZED_TO_ZERO, f"{said} is less than one lot.")

@@ -1,0 +1,239 @@
+"""For tests, yours and ours: alerts made in a line, a desk walked through by hand, a broker by script.
+
+Everything here runs in virtual time and touches no disk and no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ttflow import builtin
+from ttflow.alert import Alert, parse_alert
+from ttflow.brokers.base import NotSent, Report
+from ttflow.desk import Desk, FlowFunction
+from ttflow.engine import Applied
+from ttflow.execution import Effect
+from ttflow.inputs import Decision, Input, Kind
+from ttflow.order import Fill, Order, Trade
+from ttflow.settings import Settings
+from ttflow.ticket import Ticket
+from ttflow.words import ZERO, encode
+
+NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+"""When virtual time begins: a Monday, nine in the morning, UTC."""
+
+
+def body(**fields: Any) -> bytes:
+    """Write an alert's body: `AAPL buy 1 at 100` but for the fields given; None leaves a field out."""
+    usual = {"symbol": "AAPL", "action": "buy", "quantity": 1, "price": 100, "strategy": "walker"}
+    given = {name: value for name, value in {**usual, **fields}.items() if value is not None}
+    return json.dumps(given, default=str).encode()
+
+
+def alert(**fields: Any) -> Alert:
+    """Make an alert as `body` writes it."""
+    return parse_alert(body(**fields))
+
+
+def ticket(now: datetime = NINE, **fields: Any) -> Ticket:
+    """Lift such an alert into a ticket, outside a desk, at the time `now`."""
+    return Ticket.of(alert(**fields), seq=1, now=now)
+
+
+class Clock:
+    """A clock that goes when told; call it for the time, UTC."""
+
+    def __init__(self, now: datetime = NINE) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, seconds: float) -> datetime:
+        """Let seconds pass; returns the time after them."""
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+class Walk:
+    """A desk without disk or network, walked through input by input.
+
+    Each input comes a second after the one before, or `after` seconds. What is to leave for outside brokers
+    gathers in `sent`; `report` brings their answers. `decisions` are all so far, `restart` builds a new
+    engine from nothing but them and the inputs, as a start after a crash does.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, flow: FlowFunction | None = None, *, connected: tuple[str, ...] = ()
+    ) -> None:
+        self.settings, self.flow, self.connected = settings or Settings(), flow or builtin.flow, frozenset(connected)
+        self.clock = Clock()
+        self.inputs: list[Input] = []
+        self.decisions: list[Decision] = []
+        self.sent: list[Effect] = []
+        self.desk = self._build()
+
+    def _build(self) -> Desk:
+        desk = Desk(self.settings, flow=self.flow)
+        desk.engine.ids.journal_id = "walk"
+        desk.engine.configure(self.settings, self.connected)
+        return desk
+
+    # Inputs
+
+    def alert(self, *, after: float = 1, of: int | None = None, **fields: Any) -> list[Ticket]:
+        """Send an alert (see `body`); returns its tickets as they stand after it."""
+        applied = self.put(Kind.ALERT, body(**fields).decode(), after=after, of=of)
+        return self.tickets(applied.decision.seq)
+
+    def price(self, symbol: str = "AAPL", price: Any = 100, *, after: float = 1) -> Applied:
+        """Tell a price."""
+        return self.put(Kind.PRICE, json.dumps({"prices": {symbol: str(price)}}), after=after)
+
+    def command(self, command: str, *, after: float = 1, **data: Any) -> Applied:
+        """Give a command: `halt` and `resume` with a `scope`, `mode` with a `strategy` and a `mode`."""
+        given = {"command": command, "scope": "*", "reason": "a test", **data}
+        return self.put(Kind.COMMAND, json.dumps(given), after=after)
+
+    def report(self, order: Order | str, outcome: Any, *, after: float = 1, **told: Any) -> Applied:
+        """Bring a broker's word on an order; `fills` as in `ttflow.brokers.Report`."""
+        order_id = order if isinstance(order, str) else order.order_id
+        return self.put(Kind.REPORT, Report(order_id=order_id, outcome=outcome, **told).to_json(), after=after)
+
+    def filled(self, order: Order, price: Any, quantity: Any = None, *, after: float = 1) -> Applied:
+        """Bring a fill of an order, of all that remains by default."""
+        amount = order.remaining if quantity is None else Decimal(str(quantity))
+        fill_id = f"{order.order_id}.{len(self.inputs)}"
+        fill = {"fill_id": fill_id, "quantity": str(amount), "price": str(price)}
+        return self.report(order, "accepted", fills=(fill,), after=after)
+
+    def tick(self, *, after: float = 1) -> Applied:
+        """Let time pass."""
+        return self.put(Kind.TICK, "{}", after=after)
+
+    def start(self, *, after: float = 1) -> Applied:
+        """Bring the input of a start, with the settings and connections in force."""
+        data = {"settings": self.settings.deciding(), "brokers": sorted(self.connected)}
+        return self.put(Kind.START, json.dumps(data), after=after)
+
+    def put(self, kind: Kind, raw: str, *, after: float = 1, of: int | None = None) -> Applied:
+        """Apply an input of any kind."""
+        item = Input(seq=len(self.inputs) + 1, at=self.clock.pass_(after), kind=kind, raw=raw, of=of)
+        self.inputs.append(item)
+        applied = self.desk.engine.apply(item)
+        self.decisions.append(applied.decision)
+        self.sent.extend(applied.effects)
+        return applied
+
+    def restart(self) -> None:
+        """Lose everything but inputs and decisions, and come back from those."""
+        self.desk = self._build()
+        state = self.desk.engine.state
+        at = {item.seq: item for item in self.inputs}
+
+        def hidden(seq: int) -> Mapping[str, Any]:
+            item = at[seq]
+            return {"alert": parse_alert(item.raw.encode()), "received_at": item.at, "now": item.at}
+
+        for decision in self.decisions:
+            state.fold(json.loads(decision.to_json()), hidden)
+
+    # What there is
+
+    def rows(self, table: str) -> list[Any]:
+        """The rows of a table as they stand, in the order in which they were first written."""
+        found: dict[str, Any] = {}
+        for decision in self.decisions:
+            for change in decision.changes:
+                if change.table == table:
+                    found[_name(change.row)] = change.row
+        return list(found.values())
+
+    def tickets(self, seq: int | None = None) -> list[Ticket]:
+        """The tickets, all or those of one input."""
+        return [ticket for ticket in self.rows("tickets") if seq is None or ticket.seq == seq]
+
+    def orders(self, **where: Any) -> list[Order]:
+        """The orders with these fields."""
+        return [row for row in self.rows("orders") if all(getattr(row, k) == v for k, v in where.items())]
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Every fill."""
+        return self.rows("fills")
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Every round trip."""
+        return self.rows("trades")
+
+    def position(self, strategy: str = "walker", account: str | None = None) -> Decimal:
+        """What a strategy holds, in all its accounts or in one."""
+        ledgers = self.desk.engine.state.ledgers.values()
+        found = (row for row in ledgers if row.strategy == strategy and account in (None, row.account))
+        return sum((row.position for row in found), ZERO)
+
+
+def _name(row: Any) -> str:
+    from ttflow.book.state import TABLES
+
+    kind = type(row)
+    keys = next(keys for one, keys in TABLES.values() if one is kind)
+    return "\0".join(str(getattr(row, key)) for key in keys)
+
+
+class ScriptedBroker:
+    """A broker in memory that does what its script says, and remembers every order that reached it.
+
+    `script` says what comes next: `accept`, `refuse`, `lose` (the order arrives, its answer doesn't), `drop`
+    (it never arrives), `unsent` (nothing left, and the adapter knows). When it is used up, orders are accepted
+    and filled whole at `price(order)`. `orders` maps our id to how often the order arrived; more than once is
+    a broken law.
+    """
+
+    def __init__(self, *script: str, price: Callable[[Order], Any] = lambda order: 100) -> None:
+        self.script, self.price = list(script), price
+        self.orders: dict[str, int] = {}
+        self.known: dict[str, Report] = {}
+        self.cancelled: list[str] = []
+
+    async def submit(self, order: Order) -> Report:
+        """Take an order as the script says."""
+        what = self.script.pop(0) if self.script else "accept"
+        if what == "unsent":
+            raise NotSent("the connection was refused")
+        if what == "drop":
+            raise ConnectionError("the line was cut before the order arrived")
+        self.orders[order.order_id] = self.orders.get(order.order_id, 0) + 1
+        report = self._refused(order) if what == "refuse" else self._accepted(order)
+        self.known[order.order_id] = report
+        if what == "lose":
+            raise ConnectionError("the line was cut before the answer came")
+        return report
+
+    def _refused(self, order: Order) -> Report:
+        return Report(order_id=order.order_id, outcome="refused", reason="not enough margin")
+
+    def _accepted(self, order: Order) -> Report:
+        fill = {
+            "fill_id": f"{order.order_id}.1",
+            "quantity": f"{order.quantity:f}",
+            "price": str(self.price(order)),
+        }
+        return Report(order_id=order.order_id, outcome="filled", broker_order_id="1", fills=(fill,))
+
+    async def cancel(self, order: Order) -> Report:
+        """Withdraw an order."""
+        self.cancelled.append(order.order_id)
+        return Report(order_id=order.order_id, outcome="cancelled")
+
+    async def find(self, order: Order) -> Report:
+        """Say what became of an order, by its id."""
+        return self.known.get(order.order_id) or Report(order_id=order.order_id, outcome="not_found")
+
+
+__all__ = ["NINE", "Clock", "ScriptedBroker", "Walk", "alert", "body", "encode", "ticket"]
