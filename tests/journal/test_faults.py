@@ -292,11 +292,12 @@ def test_a_damaged_journal_is_refused(path, where):
     written_journal(path)
     whole = path.read_bytes()
     half = len(whole) // 2
+    leaf = whole.rindex(b"order_150") // 4096 * 4096  # far from what a start looks at
     path.write_bytes(
         {
             "header": b"\0" * 100 + whole[100:],
             "end": whole[:half],
-            "middle": whole[: 4096 * 3] + b"\xff" * 4096 + whole[4096 * 4 :],
+            "middle": whole[:leaf] + b"\xff" * 4096 + whole[leaf + 4096 :],
         }[where]
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -276,6 +277,23 @@ def test_one_who_gives_up_waiting_does_not_disturb_the_others(using):
         first, second = journal.keep(Kind.TICK, "1"), journal.keep(Kind.TICK, "2")
         first.cancel()
         assert (await second).seq == 2
+
+    using(work)
+
+
+def test_a_loop_that_is_never_idle_does_not_starve_the_writer(using):
+    """Without giving way, the writer waits here for as long as the loop is busy: seconds, measured."""
+
+    async def work(journal):
+        for n in range(20):
+            kept = journal.keep(Kind.TICK, f"{n}")
+            end = time.perf_counter() + 1
+            while not kept.done():
+                assert time.perf_counter() < end
+                busy_until = time.perf_counter() + 100e-6
+                while time.perf_counter() < busy_until:
+                    pass
+                await asyncio.sleep(0)
 
     using(work)
 

@@ -20,6 +20,10 @@ from ttflow.journal.reader import Reader
 from ttflow.journal.store import Store
 from ttflow.journal.writer import Keep, Outcome, Record, Writer
 
+PATIENCE_S = 0.005
+"""How long the writer may be without progress before the loop gives way to it."""
+PAUSE_S = 0.001
+"""How long the loop then stands still at most: what the writer needs between two waits for the disk."""
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -47,6 +51,8 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] | None = None
         self._over = False
+        self._put_count = 0
+        self._watched = False
 
     @classmethod
     async def open(
@@ -141,9 +147,8 @@ class Journal:
         )
 
     def _put_keep(self, job: Keep) -> asyncio.Future[Input]:
-        if self._refuses(job):
-            return job.future
-        self._writer.jobs.put(job)
+        if not self._refuses(job):
+            self._put(job)
         return job.future
 
     def record(self, decision: Decision) -> asyncio.Future[None]:
@@ -163,7 +168,7 @@ class Journal:
         job = Record(decision, decision.to_json(), tables, self._loop.create_future())
         if not self._refuses(job):
             self._next_decision = decision.seq + 1
-            self._writer.jobs.put(job)
+            self._put(job)
         return job.future
 
     def checkpoint(self, state: Decision) -> asyncio.Future[None]:
@@ -173,7 +178,7 @@ class Journal:
         """
         job = Record(state, state.to_json(), frozenset(), self._loop.create_future(), snapshot=True)
         if not self._refuses(job):
-            self._writer.jobs.put(job)
+            self._put(job)
         return job.future
 
     def reader(self) -> Reader:
@@ -188,6 +193,28 @@ class Journal:
             self._closed = self._loop.create_future()
             self._writer.jobs.put(None)
         await asyncio.shield(self._closed)
+
+    def _put(self, job: Keep | Record) -> None:
+        self._put_count += 1
+        self._writer.jobs.put(job)
+        if not self._watched:
+            self._watched = True
+            self._loop.call_later(PATIENCE_S, self._give_way, self._writer.settled)
+
+    def _give_way(self, settled: int) -> None:
+        """Stand still for a moment where the writer has work and has made no progress.
+
+        A loop that is never idle lets Python's lock go for microseconds only, too short for another thread
+        to wake up and take it: measured, the writer then starves for seconds, whatever the switch interval.
+        """
+        writer = self._writer
+        if settled == writer.settled and not self._over:
+            writer.progress.clear()
+            if writer.settled < self._put_count:
+                writer.progress.wait(PAUSE_S)
+        self._watched = writer.settled < self._put_count and not self._over
+        if self._watched:
+            self._loop.call_later(PATIENCE_S, self._give_way, writer.settled)
 
     def _refuses(self, job: Keep | Record) -> bool:
         """Fail a job that nobody would write any more."""

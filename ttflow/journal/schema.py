@@ -131,6 +131,7 @@ TABLES: Mapping[str, Table] = {
             broker:text! leg:text! attempt:int! symbol:text! side:text! quantity:exact! type:text!
             limit_price:exact stop_price:exact status:text! submitted_at:time! broker_order_id:text
             filled:exact! time_in_force:text expires_at:time reason:text ticket_seq:int root:text
+            theirs:exact cancelling:flag fill_ids:json
             """,
             "order_id",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},
@@ -171,7 +172,8 @@ TABLES: Mapping[str, Table] = {
         _table(
             "strategies",
             """
-            strategy:text seq:int! first_seen_at:time mode:text! pinned:flag
+            strategy:text seq:int! first_seen_at:time mode:text pinned:flag trades:int wins:int
+            net_profit:exact
             """,
             "strategy",
             _BY_INPUT,
@@ -180,7 +182,7 @@ TABLES: Mapping[str, Table] = {
             "ledgers",
             """
             strategy:text account_group:text account:text root:text seq:int! position:exact! theirs:exact
-            first_side:text contract:text lots:json updated_at:time
+            ratio:exact first_side:text contract:text lots:json updated_at:time
             """,
             "strategy account_group account root",
             _BY_INPUT,

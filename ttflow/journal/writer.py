@@ -84,6 +84,8 @@ class Writer:
         self.path = path
         self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self.error: JournalError | None = None
+        self.settled = 0  # how many jobs were written or failed
+        self.progress = threading.Event()  # set whenever `settled` grows
         self._journal_id = journal_id
         self._tell = tell
         self._owed: list[Record] = []
@@ -120,6 +122,8 @@ class Writer:
             keeps, records = self._take()
             if keeps or records or self.error:
                 fatal = self._write(keeps, records)
+                self.settled += len(keeps) + len(records) - len(self._owed)
+                self.progress.set()
 
     def _done(self) -> bool:
         if not self._closing or not self.jobs.empty():
