@@ -1,0 +1,90 @@
+"""The desk as it stands, as JSON rows: strategies, account groups, positions, halts. Reads, never changes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ttflow.book.rows import EVERYWHERE
+from ttflow.instrument import instrument, ticker
+from ttflow.words import plain, tidy, to_dict
+
+if TYPE_CHECKING:
+    from ttflow.book.ledger import Ledger
+    from ttflow.desk import Desk
+
+Row = dict[str, Any]
+
+
+def strategies(desk: Desk) -> list[Row]:
+    """Every strategy that has sent an alert, by name; mode `auto` is the one that no person chose."""
+    known = desk.engine.state.strategies
+    return [{**to_dict(known[name]), "mode": known[name].mode or "auto"} for name in sorted(known)]
+
+
+def groups(desk: Desk) -> list[Row]:
+    """Every account group of the settings: what it trades with, whether it is halted, its accounts."""
+    states = desk.brokers_state()
+    return [
+        {
+            "account_group": name,
+            "broker": group.broker,
+            "broker_state": states.get(name, "unknown"),
+            "live": group.live,
+            "sides": group.sides,
+            "currency": group.currency,
+            "halt": halt(desk, name),
+            "accounts": [_account(desk, name, account.name) for account in group.accounts],
+        }
+        for name, group in sorted(desk.settings.groups.items())
+    ]
+
+
+def _account(desk: Desk, group: str, account: str) -> Row:
+    """An account with its paper money, which it has at the simulator or as its shadow book."""
+    books = [desk.engine.state.accounts.get((group, name)) for name in (account, f"{account}~paper")]
+    return {"account": account, "books": [to_dict(book) for book in books if book]}
+
+
+def halt(desk: Desk, scope: str) -> Row | None:
+    """The halt that holds in a group, its own or everywhere's; None while it may open."""
+    for name in (EVERYWHERE, scope):
+        found = desk.engine.state.halts.get(name)
+        if found and found.state == "halted":
+            return to_dict(found)
+    return None
+
+
+def positions(desk: Desk) -> list[Row]:
+    """Every ledger that holds something; `unrealised` is the account's money, null without a price."""
+    held = (ledger for ledger in desk.engine.state.ledgers.values() if not ledger.flat)
+    return [_position(desk, ledger) for ledger in sorted(held, key=lambda one: one.key)]
+
+
+def _position(desk: Desk, ledger: Ledger) -> Row:
+    symbol = ledger.contract or ledger.root
+    seen = desk.engine.state.prices.get(ticker(symbol))
+    unrealised = None
+    if seen:
+        unrealised = (seen.price - ledger.average_price) * ledger.position * instrument(symbol).point_value
+    return {
+        "strategy": ledger.strategy,
+        "account_group": ledger.account_group,
+        "account": ledger.account,
+        "symbol": symbol,
+        "quantity": plain(ledger.position),
+        "average_price": _rounded(ledger.average_price),
+        "last_price": plain(seen.price) if seen else None,
+        "unrealised": None if unrealised is None else _rounded(unrealised),
+    }
+
+
+def _rounded(number: Decimal) -> str:
+    """A quotient may have 28 digits; no price or amount needs more than 12 after the point."""
+    return plain(tidy(round(number, 12)))
+
+
+def test_group(desk: Desk) -> str | None:
+    """The group that test alerts go to: the usual paper one, or the first that the simulator executes."""
+    paper = [name for name, group in sorted(desk.settings.groups.items()) if group.broker == "simulator"]
+    return "paper_simulator" if "paper_simulator" in paper else next(iter(paper), None)
