@@ -147,9 +147,10 @@ def main(seconds: float) -> None:
         for spin_us in (0, 50, 200, 1000):
             for producers in (1, 10, 100):
                 rate, median, late = asyncio.run(keeping(folder, seconds, producers, spin_us))
+                ratio = rate / plain
                 loop = f"loop busy in slices of {spin_us} us" if spin_us else "loop free"
                 print(
-                    f"keep, {producers:>3} producers, {loop:>30}: {rate:>8,.0f}/s = {rate / plain:5.2f} x plain"
+                    f"keep, {producers:>3} producers, {loop:>30}: {rate:>8,.0f}/s = {ratio:5.2f} x plain"
                     f", p50 {median:6.2f} ms, p99 {late:6.2f} ms"
                 )
         rate, median, late = asyncio.run(keeping(folder, seconds, 100, named=True))
