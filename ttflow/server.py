@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -40,10 +40,17 @@ class App(Application):
         self.answers: dict[str, int] = {}
         self.busy: weakref.WeakSet[HTTPServerRequest] = weakref.WeakSet()
         self._idle = asyncio.Event()
+        self.gate = webhook.Gate(desk)
         self.hub = stream.Hub(desk)
         self.reading = Reading(desk.journal)
         super().__init__(
-            [*webhook.routes(desk), *health_routes(), *api.routes(), *stream.routes(), *dashboard.routes()],
+            [
+                *webhook.routes(desk, self.gate),
+                *health_routes(),
+                *api.routes(),
+                *stream.routes(),
+                *dashboard.routes(),
+            ],
             default_handler_class=Nothing,
             desk=desk,
             hub=self.hub,
@@ -181,7 +188,7 @@ def exposition(app: App) -> Iterator[str]:
         name: standing.halt(desk, name) is not None for name in sorted(desk.settings.groups)
     }
     held = sum(not ledger.flat for ledger in state.ledgers.values())
-    metrics: list[tuple[str, str, str, str, dict[str, float]]] = [
+    metrics: list[tuple[str, str, str, str, Mapping[str, float]]] = [
         ("build_info", "gauge", "The version that runs.", "version", {__version__: 1}),
         ("uptime_seconds", "gauge", "Since the server started.", "", {"": time.monotonic() - app.started}),
         ("journal_healthy", "gauge", "Whether alerts can be kept.", "", {"": desk.journal.healthy}),
@@ -201,7 +208,15 @@ def exposition(app: App) -> Iterator[str]:
             "",
             {"": app.hub.thinned},
         ),
-        ("http_answers_total", "counter", "Answers by class of status.", "status", dict(app.answers)),
+        ("alerts_answered_total", "counter", "The webhook's answers.", "result", app.gate.counters.results),
+        (
+            "alerts_answer_seconds_total",
+            "counter",
+            "Time spent on them.",
+            "",
+            {"": app.gate.counters.seconds},
+        ),
+        ("http_answers_total", "counter", "Answers by class of status.", "status", app.answers),
     ]
     for name, kind, text, label, values in metrics:
         yield f"# HELP ttflow_{name} {text}\n# TYPE ttflow_{name} {kind}\n"

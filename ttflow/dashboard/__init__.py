@@ -44,7 +44,7 @@ _FORM = """\
 </form>
 <p class="quiet"><code>ttflow serve</code> and <code>ttflow doctor</code> print an address that signs you in.
 The token is your <code>TTFLOW_API_TOKEN</code>; where none is set, it is in the file
-<code>.token</code> beside the journal.</p>
+beside the journal whose name ends in <code>.token</code>.</p>
 """
 
 

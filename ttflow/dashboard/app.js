@@ -63,9 +63,8 @@ function clock(text) {
 
 const keyOf = (ticket) => JSON.stringify([ticket.seq, ticket.account_group, ticket.account]);
 
-function notes(trail) { // the stream has pairs, the API has objects
-  return (trail || []).map((note) => (Array.isArray(note) ? { step: note[0], text: note[1] } : note));
-}
+// The stream has pairs, the API has objects.
+const notes = (trail) => (trail || []).map((note) => (Array.isArray(note) ? { step: note[0], text: note[1] } : note));
 
 function take(ticket) {
   const key = keyOf(ticket);
@@ -94,7 +93,7 @@ function draw() {
 function drawTicket(key, ticket) {
   const body = make("tbody", { class: open.has(key) ? "open" : "", "data-seq": ticket.seq });
   const last = ticket.trail[ticket.trail.length - 1];
-  const why = ticket.reason && !/^[A-Z_]+$/.test(ticket.reason) ? ticket.reason : last ? last.text : "";
+  const why = last ? last.text : ticket.reason || "";
   const code = ticket.reason && /^[A-Z_]+$/.test(ticket.reason) ? make("code", { class: "reason", text: ticket.reason }) : "";
   const account = [ticket.account_group, ticket.account].filter(Boolean).join(" / ");
   const asked = [ticket.action, ticket.quantity && grouped(ticket.quantity), ticket.symbol].filter(Boolean).join(" ");
@@ -154,7 +153,7 @@ async function showPositions() {
 
 function showDesk() {
   byId("sign-in").hidden = desk.signed_in;
-  byId("switch").hidden = byId("test").hidden = !desk.signed_in;
+  byId("switch").hidden = !desk.signed_in;
   byId("switch").disabled = byId("test").disabled = !desk.signed_in;
   byId("switch").textContent = desk.halt ? "Resume trading" : "Halt trading";
   byId("switch").className = desk.halt ? "primary" : "danger";
@@ -166,13 +165,12 @@ function showDesk() {
   byId("message").textContent = desk.message.trim();
   byId("secret-row").hidden = !desk.webhook.secret;
   byId("open-door").hidden = desk.webhook.secret;
-  byId("about").textContent = `ttflow ${desk.version} · ${desk.status}`;
+  byId("about").textContent = `ttflow ${desk.version}`;
+  if (byId("link").className === "on") link("on", live());
   showAddress();
 }
 
-function address(secret) {
-  return desk.webhook.url + (desk.webhook.secret ? "/" + secret : "");
-}
+const address = (secret) => desk.webhook.url + (desk.webhook.secret ? "/" + secret : "");
 
 function showAddress() {
   const typed = byId("secret").value;
@@ -190,6 +188,8 @@ function link(state, text) {
   byId("link").className = state;
   byId("link").lastElementChild.textContent = text;
 }
+
+const live = () => (desk.status === "ok" ? "live" : `live · ${desk.status}`);
 
 const later = new Map();
 function soon(work, ms = 250) { // many changes, one question
@@ -223,7 +223,7 @@ function hear(message) {
 function follow(wait = 500) {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(`${scheme}//${location.host}/api/stream?since=${seq}`);
-  socket.onopen = () => { wait = 500; link("on", "live"); };
+  socket.onopen = () => { wait = 500; link("on", live()); };
   socket.onmessage = (event) => hear(JSON.parse(event.data));
   socket.onclose = () => { link("off", "reconnecting"); setTimeout(again, wait, Math.min(2 * wait, 5000)); };
 }
@@ -297,4 +297,5 @@ for (const button of document.querySelectorAll("[data-copy]")) button.addEventLi
 byId("secret").addEventListener("input", showAddress);
 byId("switch").addEventListener("click", flip);
 byId("test").addEventListener("click", test);
+setInterval(() => { if (!document.hidden && byId("link").className === "on") soon(refreshDesk, 0); }, 15000);
 start();
