@@ -134,7 +134,7 @@ class Gate:
         self._per_secret = Limiter(rates.per_secret, clock)
         self._failures = Limiter(rates.failures, clock)
         self._limited = any((rates.per_address, rates.per_secret, rates.failures))
-        self._keeping: set[asyncio.Future[Receipt]] = set()
+        self.keeping: set[asyncio.Future[Receipt]] = set()
 
     @property
     def rate_limit_status(self) -> str:
@@ -144,9 +144,7 @@ class Gate:
     async def answer(self, call: Call) -> Answer:
         """Decide about one request; whatever goes wrong meanwhile is answered 503."""
         try:
-            return self._refused(call) or await self._kept(call)
-        except AlertError as error:
-            return _not_an_alert(error)
+            return self._refused(call) or await self._taken(call)
         except JournalError as error:
             log.warning("An alert could not be kept: %s", error)
             return UNAVAILABLE
@@ -203,11 +201,14 @@ class Gate:
             log.exception("A request's credentials could not be checked.")
             return None
 
-    async def _kept(self, call: Call) -> Answer:
+    async def _taken(self, call: Call) -> Answer:
         text, _ = mask_secrets(call.body, self._secrets)
-        # What is read is what is kept: it reads alike in a replay, and no answer can quote a secret.
-        alert = parse_alert(text.encode() if _is_utf8(call.body) else call.body)
-        receipt = await self._keep(text, alert)
+        try:
+            # What is read is what is kept: it reads alike in a replay, and no answer can quote a secret.
+            alert = parse_alert(text.encode() if _is_utf8(call.body) else call.body)
+        except AlertError as error:
+            return _not_an_alert(error)
+        receipt = await self._kept(text, alert)
         if receipt is None:
             log.warning("An alert was not kept within %g s: %s", self._patience_s, alert)
             return UNAVAILABLE
@@ -220,16 +221,16 @@ class Gate:
             body["duplicate"] = True
         return Answer(200, "repeat" if receipt.duplicate else "received", body, None, receipt.alert_id)
 
-    async def _keep(self, text: str, alert: Alert) -> Receipt | None:
-        """Wait for the commit; None where it takes too long. Neither that nor a cancellation stops it."""
+    async def _kept(self, text: str, alert: Alert) -> Receipt | None:
+        """Wait for the commit; None where it takes too long. It goes on even when nobody waits any more."""
         keeping = asyncio.ensure_future(self._desk.keep(text, alert))
-        self._keeping.add(keeping)
+        self.keeping.add(keeping)
         keeping.add_done_callback(self._ended)
         await asyncio.wait((keeping,), timeout=self._patience_s)
-        return keeping.result() if keeping.done() else None
+        return None if keeping.cancelled() or not keeping.done() else keeping.result()
 
     def _ended(self, keeping: asyncio.Future[Receipt]) -> None:
-        self._keeping.discard(keeping)
+        self.keeping.discard(keeping)
         if not keeping.cancelled():
             keeping.exception()  # where nobody waits any more, nobody else asks
 

@@ -39,10 +39,10 @@ __all__ = [
     "AlertHandler",
     "Counters",
     "Gate",
+    "HealthHandler",
     "JsonHandler",
     "Keeper",
     "Receipt",
-    "HealthHandler",
     "routes",
     "server_options",
 ]
