@@ -1,0 +1,179 @@
+"""Commands for whoever runs a desk: `doctor`, and those that change something: `halt`, `resume`, `mode`.
+
+A change goes through the running desk's API. Where none runs, the command starts a desk without a server,
+takes the journal's lock with it, changes what was asked, and stops it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ttflow.cli.base import config_option, journal_option, json_option, settings_for, url_option
+
+if TYPE_CHECKING:
+    from ttflow.desk import Desk
+    from ttflow.settings import Settings
+
+BY_HAND = "by hand"
+MODES = ("live", "paper", "halted", "auto")
+
+Act = Callable[["Desk"], Awaitable[int]]
+
+
+def reason_option(command: Any) -> Any:
+    """Add `--reason`."""
+    told = "Why, in one line; it is kept in the journal."
+    return click.option("--reason", default=BY_HAND, metavar="TEXT", help=told)(command)
+
+
+def _changing(command: Any) -> Any:
+    for option in (json_option, config_option, journal_option, url_option, reason_option):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("group", required=False)
+@_changing
+def halt(group: str | None, **options: Any) -> None:
+    """Stop opening positions; exits still go out.
+
+    Everywhere, or in one account GROUP.
+
+    \b
+    Examples:
+      ttflow halt
+      ttflow halt topstep --reason "news at 14:30"
+    """
+    _switch("halt", group, **options)
+
+
+@click.command()
+@click.argument("group", required=False)
+@_changing
+def resume(group: str | None, **options: Any) -> None:
+    """Let positions be opened again.
+
+    Everywhere, or in one account GROUP.
+
+    \b
+    Examples:
+      ttflow resume
+      ttflow resume topstep
+    """
+    _switch("resume", group, **options)
+
+
+def _switch(command: str, group: str | None, reason: str, **options: Any) -> None:
+    from urllib.parse import quote
+
+    from ttflow.book.rows import EVERYWHERE
+
+    scope = group or EVERYWHERE
+    path = f"/api/{command}" if scope == EVERYWHERE else f"/api/groups/{quote(scope, safe='')}/{command}"
+
+    def act(desk: Desk) -> Awaitable[int]:
+        return desk.halt(scope, reason) if command == "halt" else desk.resume(scope, reason)
+
+    where = "everywhere" if scope == EVERYWHERE else f"in {scope}"
+    told = (
+        f"Halted {where}: nothing opens any more, exits still go out."
+        if command == "halt"
+        else f"Resumed {where}: positions may be opened again."
+    )
+    _change(path, {"reason": reason}, act, told, **options)
+
+
+@click.command()
+@click.argument("strategy")
+@click.argument("mode", metavar="[live|paper|halted|auto]", type=click.Choice(MODES))
+@_changing
+def mode(strategy: str, mode: str, reason: str, **options: Any) -> None:
+    """Set how a strategy trades.
+
+    Live, on paper, not at all, or as the desk decides (auto).
+
+    \b
+    Examples:
+      ttflow mode ma_cross paper
+      ttflow mode ma_cross auto --reason "it earns again"
+    """
+    from urllib.parse import quote
+
+    path = f"/api/strategies/{quote(strategy, safe='')}/mode"
+    told = f"{strategy} is {mode} now."
+    body = {"mode": mode, "reason": reason}
+    _change(path, body, lambda desk: desk.set_mode(strategy, mode, reason), told, **options)
+
+
+def _change(
+    path: str,
+    body: Mapping[str, Any],
+    act: Act,
+    told: str,
+    *,
+    url: str | None,
+    journal: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the running desk do it, else do it with the journal's lock; print what was done."""
+    from ttflow.client import client_for, running
+    from ttflow.errors import RequestError
+    from ttflow.terminal import json_line, say
+
+    settings = settings_for(journal=journal, config=config)
+    found = running(settings.journal)
+    if url is None and found is None:
+        if not settings.journal.exists():
+            raise RequestError(
+                f"There is no journal {settings.journal}, and no desk runs with it; "
+                "start one with ttflow serve, or name its --journal."
+            )
+        seq = asyncio.run(_alone(settings, act))
+        say(f"No desk runs with {settings.journal}; changed in the journal itself.")
+    else:
+        if url is None and found is not None and found.url is None:
+            say(f"Process {found.pid} has the journal and tells no address; trying the one in the settings.")
+        seq = client_for(settings, url).post(path, body)["seq"]
+    if as_json:
+        json_line({"status": "ok", "seq": seq})
+    else:
+        click.echo(f"{told} (input {seq})")
+
+
+async def _alone(settings: Settings, act: Act) -> int:
+    from ttflow.desk import Desk
+
+    async with Desk(settings) as desk:
+        return await act(desk)
+
+
+@click.command()
+@click.option("--show-secret", is_flag=True, help="Print the webhook's address with its secret.")
+@journal_option
+@config_option
+@json_option
+def doctor(show_secret: bool, journal: Path | None, config: Path | None, as_json: bool) -> None:
+    """See whether the desk can start, and what to paste.
+
+    Checks the settings and where they come from, the port, the journal, the token and the brokers. Exit code
+    0 when the desk can start, 1 when it can't.
+
+    \b
+    Examples:
+      ttflow doctor
+      ttflow doctor --show-secret
+    """
+    from ttflow.cli import health
+
+    if not health.examine({"journal": journal, "config": config}, show_secret, as_json):
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS: tuple[Any, ...] = (doctor, halt, resume, mode)
