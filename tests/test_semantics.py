@@ -355,7 +355,11 @@ class TestPrices:
         send(walk, symbol="ES1!", action="buy", quantity=2, price=5000)
 
         (fill,) = walk.fills
-        assert (fill.price, fill.commission, fill.expected_price) == (Decimal("5000.50"), Decimal("2.50"), 5000)
+        assert (fill.price, fill.commission, fill.expected_price) == (
+            Decimal("5000.50"),
+            Decimal("2.50"),
+            5000,
+        )
 
     def test_a_round_trip_pays_by_its_point_value(self):
         walk = desk(commission={"per_contract": "2"})

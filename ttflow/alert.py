@@ -40,13 +40,17 @@ class Action(StrEnum):
 class Level:
     """A take-profit or stop-loss level: exactly one of `price`, `offset` (in price) or `percent`.
 
-    `quantity` is the part of the position that it closes, in the strategy's units; None is all.
+    `quantity` is the part of the position that it closes, in the strategy's units; None is all. A stop with
+    `trail` follows the price at its first distance; with `break_even` it moves to the average entry price
+    once the price has gone so far (in price) in the position's favour.
     """
 
     price: Exact | None = None
     offset: Exact | None = None
     percent: Exact | None = None
     quantity: Exact | None = None
+    trail: bool = False
+    break_even: Exact | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +138,11 @@ def _level(value: Any) -> Level | None:
     if not isinstance(value, dict):
         price = None if value is None else readers.number(value)
         return None if price is None else Level(price=price)
-    read: dict[str, Decimal] = {}
+    read: dict[str, Any] = {}
     for key, part in value.items():
         name = key.strip().lower()
         if name not in _LEVEL_READERS:
-            raise ValueError(f"has an unknown {key!r}; a level has price, offset or percent, and quantity")
+            raise ValueError(f"has an unknown {key!r}; it may have {', '.join(_LEVEL_READERS)}")
         number = None if part is None else _LEVEL_READERS[name](part)
         if name in read:
             raise ValueError(f"has {name} more than once")
@@ -154,6 +158,8 @@ _LEVEL_READERS: dict[str, Reader] = {
     "offset": readers.positive,
     "percent": readers.positive,
     "quantity": readers.positive,
+    "trail": readers.flag,
+    "break_even": readers.positive,
 }
 
 _READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {

@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +43,7 @@ FlowFunction = Callable[[Flow, "Desk"], Flow]
 Listener = Callable[[int, str], None]
 
 MODES = ("live", "paper", "halted", "auto")
+_RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
 _SLICE = 16  # inputs decided in one turn of the loop: acknowledging goes first
 _CHECKPOINT = 5000  # inputs between two snapshots of the state
 
@@ -85,6 +86,9 @@ class Desk:
     worker: Worker
 
     def _build(self, alerts: Flow) -> Flow:
+        if hasattr(self, "engine"):  # a recorded start brought others in force: the flow is built from those
+            recorded = {name: getattr(self.engine.settings, name) for name in _RECORDED}
+            self.settings = self.settings.model_copy(update=recorded)
         built = self.flow_function(alerts, self)
         if not isinstance(built, Flow):
             raise TypeError(

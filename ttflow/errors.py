@@ -1,14 +1,14 @@
 """What can go wrong, as a tree; each error says what happened, what was expected and what to do.
 
-    TtflowError
-    ├── AlertError            the bytes are not an alert (the sender's fault; answered 400)
-    ├── SettingsError         a setting is wrong or unknown (the operator's; stops the start)
-    ├── FlowError             a flow or an operator was built wrongly (the author's)
-    ├── JournalError          the journal can't be used
-    │   ├── JournalLocked     another desk has it
-    │   ├── JournalCorrupt    its contents are damaged or not a journal
-    │   └── JournalUnavailable  it can't be written just now (answered 503)
-    └── RequestError          a command or a call that can't be carried out
+TtflowError
+├── AlertError            the bytes are not an alert (the sender's fault; answered 400)
+├── SettingsError         a setting is wrong or unknown (the operator's; stops the start)
+├── FlowError             a flow or an operator was built wrongly (the author's)
+├── JournalError          the journal can't be used
+│   ├── JournalLocked     another desk has it
+│   ├── JournalCorrupt    its contents are damaged or not a journal
+│   └── JournalUnavailable  it can't be written just now (answered 503)
+└── RequestError          a command or a call that can't be carried out
 """
 
 from __future__ import annotations

@@ -13,12 +13,13 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
-from ttflow.book.ledger import Key
+from ttflow.alert import Action, Alert
+from ttflow.book.ledger import Key, Ledger
 from ttflow.book.rows import Notice, Severity
 from ttflow.book.state import State, ledger_key
 from ttflow.instrument import instrument, root, ticker
 from ttflow.order import Account, Fill, Leg, Order, OrderStatus, Trade
-from ttflow.settings import Group, Settings
+from ttflow.settings import Commission, Settings, Slippage
 from ttflow.simulator import commission, execute
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
@@ -29,6 +30,14 @@ _ENDINGS: Mapping[OrderStatus, Status] = {
     OrderStatus.EXPIRED: Status.EXPIRED,
     OrderStatus.FAILED: Status.FAILED,
 }
+
+
+SIMULATOR = "simulator"
+SHADOW = "~paper"
+"""What stands behind a live account's name in the name of its shadow, a book of the simulator."""
+
+PROTECTIVE = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS})
+_PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
 
 
 class Effect(NamedTuple):
@@ -95,8 +104,6 @@ class Execution:
     ) -> None:
         """Make an order of a ticket's leg and send it on its way."""
         alert, attempt = ticket.alert, ticket.plan.attempt if ticket.plan else 1
-        group = self.settings.groups[ticket.account_group]
-        simulated = is_simulated(group, ticket.account)
         order = Order(
             seq=self.seq,
             order_id=self.ids.order(ticket.seq, ticket.account_group, ticket.account, leg, attempt),
@@ -104,7 +111,7 @@ class Execution:
             strategy=ticket.strategy,
             account_group=ticket.account_group,
             account=ticket.account,
-            broker="simulator" if simulated else group.broker,
+            broker=self.broker_of(ticket.account_group, ticket.account),
             leg=leg,
             attempt=attempt,
             symbol=symbol,
@@ -113,47 +120,141 @@ class Execution:
             type=alert.order_type,
             limit_price=_level(alert.limit_price, symbol, side, alert.order_type),
             stop_price=alert.stop_price,
-            status=OrderStatus.WORKING if simulated else OrderStatus.SUBMITTING,
+            status=OrderStatus.SUBMITTING,
             submitted_at=self.now,
             time_in_force=alert.time_in_force,
-            expires_at=self._expiry(alert.cancel_after),
+            expires_at=self._expiry(alert),
+            fired_at=alert.fired_at,
             ticket_seq=ticket.seq,
             root=root(symbol),
-            theirs=theirs,
+            theirs=tidy(theirs),
         )
-        ordered = evolve(ticket.to(Status.ORDERED), order_id=order.order_id)
+        ordered = evolve(ticket.to(Status.ORDERED), order_id=order.order_id, until=None)
         self.state.put("tickets", ordered.note(_placed(order), "order"))
-        self.state.put("orders", order)
-        if simulated:
-            self._simulate(order)
+        self.dispatch(order)
+
+    def unasked(self, ledger: Ledger, leg: Leg, quantity: Decimal, attempt: int, **levels: Any) -> Order:
+        """Make an order that reduces a ledger without a ticket: protection, flattening."""
+        side = Side.of(-ledger.position)
+        name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
+        type_ = {Leg.TAKE_PROFIT: OrderType.LIMIT, Leg.STOP_LOSS: OrderType.STOP}.get(leg, OrderType.MARKET)
+        return Order(
+            seq=self.seq,
+            order_id=self.ids.order(self.seq, ledger.account_group, name, leg, attempt),
+            strategy=ledger.strategy,
+            account_group=ledger.account_group,
+            account=ledger.account,
+            broker=self.broker_of(ledger.account_group, ledger.account),
+            leg=leg,
+            attempt=attempt,
+            symbol=ledger.contract or ledger.root,
+            side=side,
+            quantity=tidy(quantity),
+            type=type_,
+            status=OrderStatus.SUBMITTING,
+            submitted_at=self.now,
+            root=ledger.root,
+            theirs=tidy(-ledger.theirs * quantity / abs(ledger.position)),
+            **{"alert_id": None, "limit_price": None, "stop_price": None, **levels},
+        )
+
+    def dispatch(self, order: Order) -> None:
+        """Send an order: into the simulator at once, or out once this decision is committed."""
+        if order.broker == SIMULATOR:
+            self._simulate(evolve(order, status=OrderStatus.WORKING))
         else:
+            self.state.put("orders", order)
             self.effects.append(Effect("submit", order))
 
-    def _expiry(self, seconds: Decimal | None) -> datetime | None:
-        return None if seconds is None else self.now + timedelta(seconds=float(seconds))
+    def broker_of(self, group: str, account: str) -> str:
+        """Who executes for an account: the simulator for paper groups and for shadows of live ones."""
+        given = self.settings.groups.get(group)
+        return SIMULATOR if given is None or account.endswith(SHADOW) else given.broker
+
+    def _expiry(self, alert: Alert) -> datetime | None:
+        """When an order is withdrawn: after `cancel_after`; a day order at midnight UTC."""
+        if alert.cancel_after is not None:
+            return self.now + timedelta(seconds=float(alert.cancel_after))
+        if alert.time_in_force != "day":
+            return None
+        return self.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+    # The simulator
 
     def _simulate(self, order: Order) -> None:
-        known = self.state.prices.get(ticker(order.symbol))
-        if known is not None:
-            self.try_fill(order, known.price, resting=False)
+        """Do with an order what the account's script says next; without a script, what its price does."""
+        self.state.put("orders", order)
+        what, _, amount = self._scripted(order).partition(" ")
+        if what == "refuse":
+            self.over(order, OrderStatus.REJECTED, Reason.BROKER_REFUSED, "The script refuses it.")
+        elif what == "delay":
+            self.state.put("orders", evolve(order, wakes_at=self.now + timedelta(seconds=float(amount))))
+        else:
+            self.look(order, Decimal(amount) if what == "partial" else None)
+
+    def _scripted(self, order: Order) -> str:
+        script = self.state.scripts.get(f"{order.account_group}/{order.account}")
+        if script is None or not script.steps:
+            return ""
+        self.state.put("scripts", evolve(script, seq=self.seq, steps=script.steps[1:]))
+        return script.steps[0]
+
+    def look(self, order: Order, most: Decimal | None = None) -> None:
+        """Let a simulated order meet the last known price for the first time."""
+        price = self.price_of(order.symbol)
+        if price is not None:
+            order = self.try_fill(order, price, resting=False, most=most)
         elif order.type is OrderType.MARKET:
-            self._over(order, OrderStatus.REJECTED, Reason.NO_PRICE)
-
-    def try_fill(self, order: Order, price: Decimal, *, resting: bool) -> None:
-        """Fill a simulated order if the market's price does it."""
-        group, kind = self.settings.groups[order.account_group], instrument(order.symbol)
-        done = execute(order, price, kind, group.slippage, resting=resting)
-        if done is None:
+            self.over(order, OrderStatus.REJECTED, Reason.NO_PRICE)
             return
-        paid = commission(order.remaining, done.price, kind, group.commission)
-        self.fill(order, f"{order.order_id}.1", order.remaining, done.price, paid, self.now, done.expected)
+        if order.time_in_force in ("ioc", "fok") and not order.ended and order.order_id in self.state.orders:
+            self.withdraw(order, f"{order.time_in_force} lets nothing rest")
 
-    def withdraw(self, order: Order, why: str, status: OrderStatus = OrderStatus.CANCELLED) -> None:
+    def price_of(self, symbol: str) -> Decimal | None:
+        """The last price seen of a symbol, or else of another contract of its root; None without any."""
+        known = self.state.prices.get(ticker(symbol))
+        if known is None:
+            same = [row for row in self.state.prices.values() if root(row.symbol) == root(symbol)]
+            known = max(same, key=lambda row: row.seq, default=None)
+        return known.price if known else None
+
+    def try_fill(self, order: Order, price: Decimal, *, resting: bool, most: Decimal | None = None) -> Order:
+        """Fill a simulated order if the market's price does it; returns the order after it."""
+        group, kind = self.settings.groups.get(order.account_group), instrument(order.symbol)
+        account = group.account(order.account) if group else None
+        slippage = (account and account.slippage) or (group.slippage if group else Slippage())
+        done = execute(order, price, kind, slippage, resting=resting)
+        quantity = self._fillable(order) if done else ZERO
+        if done is None or (quantity <= 0 and order.leg in PROTECTIVE):
+            return order
+        if most is not None and most < quantity:
+            if order.time_in_force == "fok":
+                return order
+            quantity = most
+        costs = (account and account.commission) or (group.commission if group else Commission())
+        paid = commission(quantity, done.price, kind, costs)
+        fill_id = f"{order.order_id}.{len(order.fill_ids) + 1}"
+        return self.fill(order, fill_id, quantity, done.price, paid, self.now, done.expected)
+
+    def _fillable(self, order: Order) -> Decimal:
+        """Protection never closes more than is held, whatever its order says."""
+        if order.leg not in PROTECTIVE:
+            return order.remaining
+        held = self.state.ledger(ledger_key(order)).position * -order.side.sign
+        return min(order.remaining, max(held, ZERO))
+
+    def withdraw(
+        self,
+        order: Order,
+        why: str,
+        status: OrderStatus = OrderStatus.CANCELLED,
+        reason: Reason = Reason.WITHDRAWN,
+    ) -> None:
         """Cancel an order that has not ended: at once on paper, else by asking the broker."""
-        if order.broker == "simulator":
-            self._over(order, status, Reason.WITHDRAWN, f"The order was withdrawn: {why}.")
+        asked = evolve(order, cancelling=True, reason=reason.value)
+        if order.broker == SIMULATOR:
+            self.over(asked, status, reason, f"The order was withdrawn: {why}.")
         elif not order.cancelling:
-            asked = evolve(order, cancelling=True)
             self.state.put("orders", asked)
             self.effects.append(Effect("cancel", asked))
 
@@ -172,7 +273,7 @@ class Execution:
             order = self._take_fill(order, done)
         if order.ended:
             return
-        self._take_outcome(order, report["outcome"], report.get("reason"))
+        self._take_outcome(order, report["outcome"], report.get("reason"), report.get("net"))
 
     def _take_fill(self, order: Order, done: Mapping[str, Any]) -> Order:
         if done["fill_id"] in order.fill_ids or order.ended:
@@ -182,7 +283,18 @@ class Execution:
         paid = Decimal(done.get("commission", "0"))
         return self.fill(order, done["fill_id"], quantity, Decimal(done["price"]), paid, at, None)
 
-    def _take_outcome(self, order: Order, outcome: str, reason: str | None) -> None:
+    def _never_arrived(self, order: Order, net: str | None) -> bool:
+        """An exit that is not found counts as not sent when a fresh snapshot shows its position unchanged."""
+        if order.leg is not Leg.CLOSE or net is None:
+            return False
+        held = (
+            row.position
+            for row in self.state.ledgers.values()
+            if (row.account_group, row.account, row.root) == (order.account_group, order.account, order.root)
+        )
+        return Decimal(net) == sum(held, ZERO)
+
+    def _take_outcome(self, order: Order, outcome: str, reason: str | None, net: str | None) -> None:
         match outcome:
             case "accepted" | "filled" | "working":
                 status = OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.WORKING
@@ -191,13 +303,16 @@ class Execution:
             case "unknown":
                 self.doubt(order, reason or "the broker did not answer")
             case "refused":
-                self._over(order, OrderStatus.REJECTED, Reason.BROKER_REFUSED, reason)
+                self.over(order, OrderStatus.REJECTED, Reason.BROKER_REFUSED, reason)
             case "failed":
-                self._over(order, OrderStatus.FAILED, Reason.BROKER_FAILED, reason)
+                self.over(order, OrderStatus.FAILED, Reason.BROKER_FAILED, reason)
             case "expired":
-                self._over(order, OrderStatus.EXPIRED, Reason.TOO_OLD, reason)
+                self.over(order, OrderStatus.EXPIRED, Reason.TOO_OLD, reason)
             case "cancelled":
-                self._over(order, OrderStatus.CANCELLED, Reason.WITHDRAWN, reason)
+                why = Reason(order.reason) if order.cancelling and order.reason else Reason.WITHDRAWN
+                self.over(order, OrderStatus.CANCELLED, why, reason)
+            case "not_found" if self._never_arrived(order, net):
+                self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, reason)
             case "not_found":
                 self.state.put("orders", order)
                 text = (
@@ -251,7 +366,7 @@ class Execution:
             price=tidy(price),
             commission=tidy(paid),
             filled_at=at,
-            mode="paper" if order.broker == "simulator" else "live",
+            mode="paper" if order.broker == SIMULATOR else "live",
             expected_price=expected,
         )
         ledger, trades = self.state.ledger(ledger_key(order)).filled(done, order)
@@ -264,7 +379,7 @@ class Execution:
         for trade in trades:
             self.state.put("trades", trade)
         self._count(order.strategy, trades)
-        if order.broker == "simulator":
+        if order.broker == SIMULATOR:
             self._pay(order, trades, paid)
         self._progress(order, done)
         return order
@@ -285,7 +400,8 @@ class Execution:
     def account(self, group: str, name: str) -> Account:
         """The money of a paper account; before its first fill, what the settings start it with."""
         found = self.state.accounts.get((group, name))
-        return found or Account(account_group=group, account=name, cash=self.settings.groups[group].cash)
+        given = self.settings.groups.get(group)
+        return found or Account(account_group=group, account=name, cash=given.cash if given else ZERO)
 
     def _count(self, strategy: str, trades: tuple[Trade, ...]) -> None:
         known = self.state.strategies.get(strategy)
@@ -313,23 +429,46 @@ class Execution:
         ticket = evolve(ticket, plan=plan)
         if order.status is not OrderStatus.FILLED:
             self.state.put("tickets", ticket)
-        elif plan.closing or plan.opening:
+        elif plan.closing or plan.opening or self.looks_again(ticket):
             self.state.put("tickets", ticket.to(Status.OPEN))
         else:
             self.end(ticket, Status.FILLED, ticket.reason, "")
 
-    def _over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
-        """An order ends without being filled whole; its ticket ends with it."""
+    def looks_again(self, ticket: Ticket) -> bool:
+        """Whether an exit that closed what it knew of must look again: something is left or on its way."""
+        if ticket.alert.action is not Action.EXIT or ticket.alert.quantity is not None:
+            return False
+        key = ledger_key(ticket)
+        return not self.state.ledger(key).flat or bool(self.state.orders_of(key))
+
+    def over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
+        """An order ends without being filled whole, and its ticket with it; a closing leg stands (rule 9)."""
         ended = evolve(order, status=status, reason=why or reason.value)
         self.state.put("orders", ended)
         self.touched[ledger_key(order)] = None
+        told = why or reason.meaning
         if status is OrderStatus.REJECTED:
-            text = f"{order.account_group}/{order.account}: {order.side} {order.symbol} was rejected: "
-            self.notice("rejected", "warning", f"{text}{why or reason.meaning}")
+            name = f"{order.account_group}/{order.account}"
+            self.notice("rejected", "warning", f"{name}: {order.side} {order.symbol} was rejected: {told}")
         ticket = self._ticket_of(order)
         if ticket is None:
             return
-        self.finish(ticket, _ENDINGS[status], reason, why or reason.meaning, step="order")
+        if order.leg is Leg.CLOSE and not order.cancelling:
+            self._stand(ticket, told)
+        else:
+            self.finish(ticket, _ENDINGS[status], reason, told, step="order")
+
+    def _stand(self, ticket: Ticket, told: str) -> None:
+        """An exit that was refused is tried again, with growing pauses, until it is done."""
+        plan = ticket.plan or Plan(side=ticket.side)
+        pause = pause_after(plan.attempt)
+        text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
+        waiting = evolve(
+            ticket.to(Status.OPEN),
+            plan=evolve(plan, attempt=plan.attempt + 1),
+            until=self.now + timedelta(seconds=pause),
+        )
+        self.state.put("tickets", waiting.note(text, "order"))
 
     def notice(self, kind: str, severity: Severity, text: str) -> None:
         """Tell a person something."""
@@ -347,9 +486,9 @@ class Execution:
         self.state.put("notices", row)
 
 
-def is_simulated(group: Group, account: str) -> bool:
-    """Whether an account is a book of the paper simulator: by its broker, or as the shadow of a live one."""
-    return group.broker == "simulator" or account.endswith("~paper")
+def pause_after(attempt: int) -> int:
+    """How long to wait after a refused attempt, in seconds."""
+    return _PAUSES_S[min(attempt, len(_PAUSES_S)) - 1]
 
 
 def _reduced(plan: Plan, order: Order, quantity: Decimal) -> Plan:

@@ -58,7 +58,8 @@ class Order:
 
     `quantity` is in the account's units (contracts, shares, coins), always positive; `filled` is the
     part of it done, and `theirs` what all of it means to the strategy, in its units, signed. `seq` is the
-    input that caused the order, `submitted_at` that input's time; `ticket_seq` is the seq of its ticket.
+    input that caused the order, `submitted_at` that input's time; `expires_at` is when it is withdrawn,
+    `wakes_at` when the simulator looks at it first; `ticket_seq` is the seq of its ticket.
     """
 
     seq: int
@@ -82,11 +83,13 @@ class Order:
     filled: Exact = ZERO
     time_in_force: str | None = None
     expires_at: datetime | None = None
+    wakes_at: datetime | None = None
     reason: str | None = None
     ticket_seq: int | None = None
     root: str = ""
     theirs: Exact = ZERO
     cancelling: bool = False
+    fired_at: datetime | None = None
     fill_ids: tuple[str, ...] = ()
 
     @property

@@ -70,6 +70,16 @@ def positive(value: Any) -> Decimal | None:
     return read
 
 
+def flag(value: Any) -> bool:
+    """Read true or false, also as text."""
+    told = value.strip().lower() if isinstance(value, str) else value
+    if told in (True, "true", "yes", "1"):
+        return True
+    if told in (False, "false", "no", "0", ""):
+        return False
+    raise ValueError(f"must be true or false, not {shown(value)}")
+
+
 def not_negative(value: Any) -> Decimal | None:
     """Read a number of zero or more."""
     read = number(value)

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from ttflow.alert import parse_alert
@@ -55,7 +56,7 @@ def remembered_from(inputs: list[Input], memory: timedelta) -> int:
         return inputs[-1].seq + 1 if inputs else 1
     waking = [item for item in inputs if item.kind in _WAKING]
     start = waking[0].seq if waking else 1
-    for before, after in zip(waking, waking[1:], strict=False):
+    for before, after in pairwise(waking):
         if after.at - before.at > memory:
             start = after.seq
     return start

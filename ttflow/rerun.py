@@ -43,7 +43,11 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         place = next(
-            (i for i, pair in enumerate(zip(self.recorded, self.decided, strict=False)) if pair[0] != pair[1]),
+            (
+                i
+                for i, pair in enumerate(zip(self.recorded, self.decided, strict=False))
+                if pair[0] != pair[1]
+            ),
             min(len(self.recorded), len(self.decided)),
         )
         near = slice(max(0, place - 60), place + 60)
@@ -97,7 +101,9 @@ class Replayed:
             self.rows.setdefault(change.table, {})[key] = change.row
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{len(self.rows.get(name, {}))} {name}" for name in ("tickets", "fills", "trades"))
+        counts = ", ".join(
+            f"{len(self.rows.get(name, {}))} {name}" for name in ("tickets", "fills", "trades")
+        )
         how = "; every account simulated" if self.simulated else ""
         return f"<Replayed {self.inputs} inputs: {counts}{how}>"
 
@@ -111,14 +117,16 @@ def replay(
 ) -> Replayed:
     """Run recorded inputs through a flow, in their own time, as fast as they can be decided.
 
-    `source` is a journal (its path or a Reader), a file of alerts (one JSON body a line), or alerts. Without a
-    `flow` the built-in one runs, on the recorded reports; with one, every account is simulated. `settings` are
-    for alerts without a journal; a journal brings its own. `out` is a new journal to write, with the same
+    `source` is a journal (its path or a Reader), a file of alerts (one JSON body a line), or alerts. Without
+    a `flow` the built-in one runs, on the recorded reports; with one, every account is simulated. `settings`
+    are for alerts without a journal; a journal brings its own. `out` is a new journal to write, with the same
     seqs, times and ids. Raises RequestError for a source that is neither, or an `out` that exists.
     """
     changed = flow is not None
     replayed = Replayed(simulated=changed)
     desk = Desk(settings, flow=flow)
+    if out and Path(out).exists():
+        raise RequestError(f"{out} exists already; a replay is written into a new file.")
     with _opened(source) as reader:
         if reader:
             desk.engine.ids = Ids(reader.journal_id)
@@ -228,8 +236,6 @@ def _text(body: Alert | bytes | str) -> str:
 
 
 async def _write(out: Path, journal_id: str, decided: Iterable[tuple[Input, Decision]]) -> None:
-    if out.exists():
-        raise RequestError(f"{out} exists already; a replay is written into a new file.")
     async with await Journal.open(out, journal_id=journal_id or None) as journal:
         for item, decision in decided:
             kept = journal.adopt(item)
@@ -256,4 +262,3 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 __all__ = ["Difference", "Replayed", "replay", "verify"]
-

@@ -51,9 +51,10 @@ class Clock:
         self.now = now
 
     def __call__(self) -> datetime:
+        """Tell the time."""
         return self.now
 
-    def pass_(self, seconds: float) -> datetime:
+    def advance(self, seconds: float) -> datetime:
         """Let seconds pass; returns the time after them."""
         self.now += timedelta(seconds=seconds)
         return self.now
@@ -68,9 +69,17 @@ class Walk:
     """
 
     def __init__(
-        self, settings: Settings | None = None, flow: FlowFunction | None = None, *, connected: tuple[str, ...] = ()
+        self,
+        settings: Settings | None = None,
+        flow: FlowFunction | None = None,
+        *,
+        connected: tuple[str, ...] = (),
     ) -> None:
-        self.settings, self.flow, self.connected = settings or Settings(), flow or builtin.flow, frozenset(connected)
+        self.settings, self.flow, self.connected = (
+            settings or Settings(),
+            flow or builtin.flow,
+            frozenset(connected),
+        )
         self.clock = Clock()
         self.inputs: list[Input] = []
         self.decisions: list[Decision] = []
@@ -102,7 +111,9 @@ class Walk:
     def report(self, order: Order | str, outcome: Any, *, after: float = 1, **told: Any) -> Applied:
         """Bring a broker's word on an order; `fills` as in `ttflow.brokers.Report`."""
         order_id = order if isinstance(order, str) else order.order_id
-        return self.put(Kind.REPORT, Report(order_id=order_id, outcome=outcome, **told).to_json(), after=after)
+        return self.put(
+            Kind.REPORT, Report(order_id=order_id, outcome=outcome, **told).to_json(), after=after
+        )
 
     def filled(self, order: Order, price: Any, quantity: Any = None, *, after: float = 1) -> Applied:
         """Bring a fill of an order, of all that remains by default."""
@@ -115,6 +126,12 @@ class Walk:
         """Let time pass."""
         return self.put(Kind.TICK, "{}", after=after)
 
+    def snapshot(self, positions: Mapping[str, Any], account: str = "main", *, after: float = 1) -> Applied:
+        """Tell what the broker of the group `desk` holds in an account, by symbol, signed."""
+        held = {symbol: str(quantity) for symbol, quantity in positions.items()}
+        told = {"account_group": "desk", "account": account, "positions": held}
+        return self.put(Kind.REPORT, json.dumps({"snapshot": told}), after=after)
+
     def start(self, *, after: float = 1) -> Applied:
         """Bring the input of a start, with the settings and connections in force."""
         data = {"settings": self.settings.deciding(), "brokers": sorted(self.connected)}
@@ -122,7 +139,7 @@ class Walk:
 
     def put(self, kind: Kind, raw: str, *, after: float = 1, of: int | None = None) -> Applied:
         """Apply an input of any kind."""
-        item = Input(seq=len(self.inputs) + 1, at=self.clock.pass_(after), kind=kind, raw=raw, of=of)
+        item = Input(seq=len(self.inputs) + 1, at=self.clock.advance(after), kind=kind, raw=raw, of=of)
         self.inputs.append(item)
         applied = self.desk.engine.apply(item)
         self.decisions.append(applied.decision)
@@ -159,7 +176,8 @@ class Walk:
 
     def orders(self, **where: Any) -> list[Order]:
         """The orders with these fields."""
-        return [row for row in self.rows("orders") if all(getattr(row, k) == v for k, v in where.items())]
+        rows = self.rows("orders")
+        return [row for row in rows if all(getattr(row, name) == value for name, value in where.items())]
 
     @property
     def fills(self) -> list[Fill]:

@@ -59,6 +59,10 @@ class Reason(StrEnum):
     UNREADABLE = "UNREADABLE"
     NO_PRICE = "NO_PRICE"
     NO_POSITION = "NO_POSITION"
+    SUPERSEDED = "SUPERSEDED"
+    BOOK_MISMATCH = "BOOK_MISMATCH"
+    OPENED_LATER = "OPENED_LATER"
+    FLATTENING = "FLATTENING"
     ALREADY_THERE = "ALREADY_THERE"
     NOTHING_TO_CANCEL = "NOTHING_TO_CANCEL"
     NOTHING_TO_UPDATE = "NOTHING_TO_UPDATE"
@@ -96,6 +100,10 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.UNREADABLE: "The kept bytes could not be read as an alert when they were decided.",
     Reason.NO_PRICE: "A market order on paper, and no price of the symbol has been seen yet.",
     Reason.NO_POSITION: "Nothing is held, working or unknown, so there is nothing to close.",
+    Reason.SUPERSEDED: "A later alert of the same strategy took its place.",
+    Reason.BOOK_MISMATCH: "The broker's position differs from the ledgers; nothing opens until explained.",
+    Reason.OPENED_LATER: "What is held was opened by alerts that fired after this exit.",
+    Reason.FLATTENING: "The ledger is being flattened.",
     Reason.ALREADY_THERE: "The ledger is already at the position that the alert asks for.",
     Reason.NOTHING_TO_CANCEL: "The strategy has no opening order that could be withdrawn.",
     Reason.NOTHING_TO_UPDATE: "There is no protective order that could be moved.",
@@ -152,9 +160,9 @@ Hidden = Field(exclude=True)  # travels with the ticket, and is no column of its
 class Ticket:
     """One alert on its way to one account.
 
-    The first fields are the ticket's row in the journal. The others travel with it: `alert`; `now`, the
-    time of the input being applied (operators read no other clock); `leg`, `side` and `asked` (the
-    strategy's units), what this pass through the flow is about; `quantity`, ours, which `size` sets;
+    The first fields are the ticket's row in the journal; `until` is when it is looked at again. The others
+    travel with it: `alert`; `now`, the time of the input being applied (operators read no other clock);
+    `leg`, `side` and `asked` (the strategy's units), what this pass through the flow is about; `quantity`, ours, which `size` sets;
     `position`, what the ledger holds; `ratio`, ours to theirs while it holds something; `multiplier` of
     the account; `statistics` of the strategy; `tags`.
     """
@@ -169,6 +177,7 @@ class Ticket:
     reason: str | None = None
     order_id: str | None = None
     plan: Plan | None = None
+    until: datetime | None = None
     trail: tuple[Note, ...] = ()
     alert: Annotated[Alert, Hidden]
     now: Annotated[datetime, Hidden] = EPOCH

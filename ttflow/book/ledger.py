@@ -19,13 +19,52 @@ Key = tuple[str, str, str, str]
 
 
 class Lot(NamedTuple):
-    """What is left of one entry fill; `quantity` positive, `commission` for all of it."""
+    """What is left of one entry fill; `quantity` positive, `commission` for all of it.
+
+    `fired_at` is when the alert that opened it fired, where that is known.
+    """
 
     quantity: Exact
     price: Exact
     commission: Exact
     at: datetime
     fill_id: str
+    fired_at: datetime | None = None
+
+
+class Target(NamedTuple):
+    """One take-profit: its price, and the strategy's quantity that it closes; None is all that is left."""
+
+    price: Exact
+    theirs: Exact | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bracket:
+    """The protection that a ledger is to have.
+
+    `stop` is where its stop stands now; `trail` how far it follows `best`, the best price since; `break_even`
+    how far the price must go before the stop moves to the entry. `alert_id` is the alert that asked for it,
+    None for a disaster stop. `refused` counts refusals in a row, since `refused_at`.
+    """
+
+    targets: tuple[Target, ...] = ()
+    stop: Exact | None = None
+    trail: Exact | None = None
+    best: Exact | None = None
+    break_even: Exact | None = None
+    alert_id: str | None = None
+    refused: int = 0
+    refused_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flattening:
+    """A ledger that must get flat whatever alerts say: why, how often tried, and when again."""
+
+    reason: str
+    attempt: int = 1
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +87,8 @@ class Ledger:
     contract: str | None = None
     lots: tuple[Lot, ...] = ()
     updated_at: datetime | None = None
+    bracket: Bracket | None = None
+    flattening: Flattening | None = None
 
     @property
     def key(self) -> Key:
@@ -58,6 +99,11 @@ class Ledger:
     def flat(self) -> bool:
         """Whether nothing is held."""
         return not self.position
+
+    def opened_by(self, fired_at: datetime | None) -> Decimal:
+        """How much of it was opened by alerts that fired at `fired_at` or before, or at a time unknown."""
+        lots = (lot for lot in self.lots if not (fired_at and lot.fired_at and lot.fired_at > fired_at))
+        return sum((lot.quantity for lot in lots), ZERO)
 
     @property
     def average_price(self) -> Decimal:
@@ -76,7 +122,7 @@ class Ledger:
         opening = fill.quantity - reducing
         if opening:
             paid = fill.commission * opening / fill.quantity
-            lots = (*lots, Lot(opening, fill.price, paid, fill.filled_at, fill.fill_id))
+            lots = (*lots, Lot(opening, fill.price, paid, fill.filled_at, fill.fill_id, order.fired_at))
         return self._after(fill, order, lots), trades
 
     def _after(self, fill: Fill, order: Order, lots: tuple[Lot, ...]) -> Ledger:
@@ -142,4 +188,4 @@ class Ledger:
         )
 
 
-__all__ = ["Key", "Ledger", "Lot"]
+__all__ = ["Bracket", "Flattening", "Key", "Ledger", "Lot", "Target"]

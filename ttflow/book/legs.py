@@ -95,7 +95,7 @@ def _ordered(alert: Alert, theirs: Decimal, sides: str) -> Decimal | None:
 
 
 def _bounds(alert: Alert, up: bool) -> tuple[Decimal | None, Decimal | None]:
-    """How far down a sell, or up a buy, may go by the alert's position fields; None where they say nothing."""
+    """How far down a sell, or up a buy, may go by the position fields; None where they say nothing."""
     target = alert.target
     if target is not None:
         return target, target
@@ -140,7 +140,9 @@ def _plan(ledger: Ledger, theirs: Decimal, aim: Decimal, kind: Instrument) -> Pl
             side=side, closing=abs(ledger.position), closing_theirs=abs(ledger.theirs), opening=abs(aim)
         )
     ratio = ledger.ratio or ONE
-    keep = min(kind.floor_to_lot(scaled(abs(aim), ratio)), abs(ledger.position))  # rounded towards flat (rule 8)
+    keep = min(
+        kind.floor_to_lot(scaled(abs(aim), ratio)), abs(ledger.position)
+    )  # rounded towards flat (rule 8)
     return Plan(side=side, closing=abs(ledger.position) - keep, closing_theirs=abs(ledger.theirs) - abs(aim))
 
 

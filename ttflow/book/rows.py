@@ -90,4 +90,29 @@ class Halt:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What the simulator is to do with the next orders of an account: `refuse`, `partial 1`, `delay 5`."""
+
+    scope: str
+    seq: int
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book:
+    """An account's net position of one root at its broker, as last told, and whether the ledgers agree.
+
+    `net` None: never told. `mismatch_since` is when they first disagreed.
+    """
+
+    account_group: str
+    account: str
+    root: str
+    seq: int
+    at: datetime
+    net: Exact
+    mismatch_since: datetime | None = None
+
+
 EVERYWHERE = "*"

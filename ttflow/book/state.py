@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ttflow.book.ledger import Key, Ledger
-from ttflow.book.rows import AlertRow, Halt, ModeChange, Notice, Price, Strategy
+from ttflow.book.rows import AlertRow, Book, Halt, ModeChange, Notice, Price, Script, Strategy
 from ttflow.inputs import Change
 from ttflow.instrument import root, ticker
 from ttflow.order import ENDED, Account, Fill, Order, Trade
@@ -34,10 +34,12 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "accounts": (Account, ("account_group", "account")),
     "prices": (Price, ("symbol",)),
     "halts": (Halt, ("scope",)),
+    "scripts": (Script, ("scope",)),
+    "books": (Book, ("account_group", "account", "root")),
 }
 """Every table of the book: the class of its rows, and the fields that name a row."""
 
-KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "orders", "tickets")
+KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "scripts", "books", "orders", "tickets")
 """The tables whose rows the state remembers; the others only pass through to the journal."""
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
@@ -57,6 +59,8 @@ class State:
         self.prices: dict[str, Price] = self.tables["prices"]
         self.strategies: dict[str, Strategy] = self.tables["strategies"]
         self.halts: dict[str, Halt] = self.tables["halts"]
+        self.scripts: dict[str, Script] = self.tables["scripts"]
+        self.books: dict[tuple[str, str, str], Book] = self.tables["books"]
         self._changed: dict[tuple[str, Any], Any] = {}
         self._before: dict[tuple[str, Any], Any] = {}
         self._orders_of: dict[Key, dict[str, None]] = {}

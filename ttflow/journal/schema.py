@@ -118,7 +118,7 @@ TABLES: Mapping[str, Table] = {
             "tickets",
             """
             seq:int alert_id:text account_group:text account:text strategy:text symbol:text status:text!
-            reason:text order_id:text plan:json trail:json
+            reason:text order_id:text plan:json until:time trail:json
             """,
             "seq account_group account",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},
@@ -130,8 +130,9 @@ TABLES: Mapping[str, Table] = {
             seq:int! order_id:text alert_id:text strategy:text! account_group:text! account:text!
             broker:text! leg:text! attempt:int! symbol:text! side:text! quantity:exact! type:text!
             limit_price:exact stop_price:exact status:text! submitted_at:time! broker_order_id:text
-            filled:exact! time_in_force:text expires_at:time reason:text ticket_seq:int root:text
-            theirs:exact cancelling:flag fill_ids:json
+            filled:exact! time_in_force:text expires_at:time wakes_at:time reason:text ticket_seq:int
+            root:text
+            theirs:exact cancelling:flag fired_at:time fill_ids:json
             """,
             "order_id",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},
@@ -182,7 +183,7 @@ TABLES: Mapping[str, Table] = {
             "ledgers",
             """
             strategy:text account_group:text account:text root:text seq:int! position:exact! theirs:exact
-            ratio:exact first_side:text contract:text lots:json updated_at:time
+            ratio:exact first_side:text contract:text lots:json updated_at:time bracket:json flattening:json
             """,
             "strategy account_group account root",
             _BY_INPUT,
@@ -195,6 +196,15 @@ TABLES: Mapping[str, Table] = {
             "account_group account",
         ),
         _table("prices", "symbol:text seq:int! price:exact! at:time!", "symbol", _BY_INPUT),
+        _table("scripts", "scope:text seq:int! steps:json!", "scope", _BY_INPUT),
+        _table(
+            "books",
+            """
+            account_group:text account:text root:text seq:int! at:time! net:exact! mismatch_since:time
+            """,
+            "account_group account root",
+            _BY_INPUT,
+        ),
         _table("halts", "scope:text seq:int! state:text! at:time! reason:text", "scope", _BY_INPUT),
     )
 }

@@ -121,13 +121,6 @@ class Credentials(Section):
         )
 
 
-class AccountSettings(Section):
-    """One account of a group; orders are the alert's quantity times `multiplier`."""
-
-    name: Name
-    multiplier: Annotated[Number, Field(gt=0)] = ONE
-
-
 class Commission(Section):
     """What the paper broker charges for a fill; what is set adds up, by default nothing.
 
@@ -157,6 +150,31 @@ class Slippage(Section):
         return self
 
 
+class AccountSettings(Section):
+    """One account of a group; orders are the alert's quantity times `multiplier`.
+
+    `commission` and `slippage` are the paper broker's, for this account instead of its group's.
+    """
+
+    name: Name
+    multiplier: Annotated[Number, Field(gt=0)] = ONE
+    commission: Commission | None = None
+    slippage: Slippage | None = None
+
+
+class DisasterStop(Section):
+    """How far from its fill an entry without a stop of its own gets one: in price, or in percent of it."""
+
+    offset: Annotated[Number, Field(gt=0)] | None = None
+    percent: Annotated[Number, Field(gt=0, lt=100)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.offset is None) == (self.percent is None):
+            raise wrong("needs one measure", "give offset or percent")
+        return self
+
+
 def _usual_account(group: dict[str, Any]) -> tuple[AccountSettings, ...]:
     return (AccountSettings(name="paper" if group.get("broker") == "simulator" else "main"),)
 
@@ -169,6 +187,7 @@ class Group(Section):
     alert; `automation_opt_in` is the written word that a firm with rules on automation needs. `base_url`
     is where the broker is reached instead of its own address. Each account starts with `cash` in
     `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
+    `disaster_stop` gives every entry without a stop of its own one at the broker.
     """
 
     broker: Name
@@ -184,6 +203,12 @@ class Group(Section):
     currency: Currency = "USD"
     commission: Commission = Commission()
     slippage: Slippage = Slippage()
+    disaster_stop: DisasterStop | None = None
+
+    def account(self, name: str) -> AccountSettings | None:
+        """The account of that name, or of that shadow's name; None where there is none any more."""
+        real = name.removesuffix("~paper")
+        return next((account for account in self.accounts if account.name == real), None)
 
     @model_validator(mode="after")
     def _accounts_differ(self) -> Self:

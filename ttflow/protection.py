@@ -1,0 +1,259 @@
+"""Protection: the bracket of a ledger, which follows its position (rules 12 to 14).
+
+The protective quantity equals what the ledger holds: set after every fill, withdrawn when flat, tried again
+or the ledger flattened when it is refused. Stop and targets cancel each other, since both follow the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from ttflow.alert import Level
+from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
+from ttflow.book.state import ledger_key
+from ttflow.execution import PROTECTIVE, SIMULATOR, Execution
+from ttflow.instrument import instrument, ticker
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.settings import DisasterStop
+from ttflow.ticket import Reason, Ticket
+from ttflow.words import ONE, Side, evolve, plain, scaled, tidy
+
+PATIENCE = timedelta(seconds=5)
+"""How long a position may stand without the protection that it is to have."""
+
+
+class Wanted(NamedTuple):
+    """One protective order as it should stand."""
+
+    leg: Leg
+    price: Decimal
+    quantity: Decimal
+
+
+class Protection(Execution):
+    """Execution, and the brackets of its ledgers."""
+
+    # What a ledger is to be protected by
+
+    def fill(
+        self,
+        order: Order,
+        fill_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        paid: Decimal,
+        at: datetime,
+        expected: Decimal | None,
+    ) -> Order:
+        """Book a fill; an entry brings its levels with it, a target that is reached is done."""
+        ticket = self._ticket_of(order)
+        after = super().fill(order, fill_id, quantity, price, paid, at, expected)
+        if order.leg is Leg.OPEN:
+            self._bring_levels(order, price, ticket)
+        elif order.leg is Leg.TAKE_PROFIT and after.ended:
+            self._reached(order)
+        return after
+
+    def _bring_levels(self, order: Order, price: Decimal, ticket: Ticket | None) -> None:
+        ledger = self.state.ledger(ledger_key(order))
+        alert = ticket.alert if ticket else None
+        if ledger.flat:
+            return
+        bracket = ledger.bracket
+        if alert and (alert.stop_loss or alert.take_profit):
+            bracket = bracket_of(alert.stop_loss, alert.take_profit, ledger, price, order.alert_id)
+        group = self.settings.groups.get(order.account_group)
+        if group and group.disaster_stop and not (bracket and bracket.stop):
+            bracket = evolve(bracket or Bracket(), stop=disaster(group.disaster_stop, ledger, price))
+        if bracket != ledger.bracket:
+            self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
+
+    def _reached(self, order: Order) -> None:
+        ledger = self.state.ledger(ledger_key(order))
+        if ledger.bracket:
+            left = tuple(target for target in ledger.bracket.targets if target.price != order.limit_price)
+            self._bracket(ledger, evolve(ledger.bracket, targets=left))
+
+    def move_levels(self, ticket: Ticket) -> bool:
+        """Set the levels that an `update` brings; those that it doesn't name stay. False: nothing to move."""
+        alert, ledger = ticket.alert, self.state.ledger(ledger_key(ticket))
+        if ledger.flat or not (alert.stop_loss or alert.take_profit):
+            return False
+        base = alert.price if alert.price is not None else ledger.average_price
+        moved = bracket_of(alert.stop_loss, alert.take_profit, ledger, base, ticket.alert_id)
+        before = ledger.bracket or Bracket()
+        if not alert.stop_loss:
+            kept = {name: getattr(before, name) for name in ("stop", "trail", "best", "break_even")}
+            moved = evolve(moved, **kept)
+        if not alert.take_profit:
+            moved = evolve(moved, targets=before.targets)
+        self._bracket(ledger, moved)
+        self.touched[ledger.key] = None
+        return True
+
+    def _bracket(self, ledger: Ledger, bracket: Bracket | None) -> None:
+        self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
+
+    # What stands for it
+
+    def protect(self, key: Key) -> None:
+        """Make the protective orders of a ledger what they should be, unless an exit is on its way."""
+        ledger = self.state.ledger(key)
+        orders = self.state.orders_of(key)
+        standing = [order for order in orders if order.leg in PROTECTIVE]
+        if ledger.flat and ledger.bracket:
+            self._bracket(ledger, None)
+        if any(order.leg is Leg.CLOSE and order.unsettled for order in orders):
+            return
+        missing = list(_wanted(ledger)) if ledger.bracket and not ledger.flat else []
+        for order in standing:
+            match = next((want for want in missing if _is(order, want)), None)
+            if match:
+                missing.remove(match)
+            elif not self._resize(order, missing, ledger):
+                self.withdraw(order, "the position it protects has changed")
+        if missing and not any(order.cancelling for order in standing) and not self._pausing(ledger):
+            self._place(key, missing)
+        elif not missing and ledger.bracket and ledger.bracket.refused and not ledger.flat:
+            self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
+
+    def _resize(self, order: Order, missing: list[Wanted], ledger: Ledger) -> bool:
+        """Move a simulated order to where its leg is wanted now, instead of a new one in its place."""
+        match = next((want for want in missing if want.leg is order.leg), None)
+        if match is None or order.broker != SIMULATOR:
+            return False
+        missing.remove(match)
+        name = "stop_price" if order.leg is Leg.STOP_LOSS else "limit_price"
+        theirs = tidy(-ledger.theirs * match.quantity / abs(ledger.position))
+        quantity = order.filled + match.quantity
+        self.state.put("orders", evolve(order, quantity=quantity, theirs=theirs, **{name: match.price}))
+        return True
+
+    def _place(self, key: Key, missing: list[Wanted]) -> None:
+        for place, want in enumerate(missing, 1):
+            ledger = self.state.ledger(key)
+            if ledger.flat or ledger.bracket is None:
+                return  # the one before was filled at once
+            price = {"stop_price" if want.leg is Leg.STOP_LOSS else "limit_price": want.price}
+            made = self.unasked(ledger, want.leg, want.quantity, place, **price)
+            self.dispatch(evolve(made, alert_id=ledger.bracket.alert_id))
+
+    def over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
+        """An order ends; protection that was refused is tried again, or the position flattened."""
+        super().over(order, status, reason, why)
+        ledger = self.state.ledger(ledger_key(order))
+        if order.leg not in PROTECTIVE or order.cancelling or ledger.flat or ledger.bracket is None:
+            return
+        count, since = ledger.bracket.refused + 1, ledger.bracket.refused_at or self.now
+        name = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
+        if count > 3 or self.now - since >= PATIENCE:
+            text = f"The protection of {name} was refused {count} times; the position is flattened."
+            self.notice("unprotected", "critical", text)
+            self.state.put(
+                "ledgers", evolve(ledger, bracket=None, flattening=Flattening(reason="no protection"))
+            )
+            return
+        self.notice("unprotected", "critical", f"The protection of {name} was refused: {why or reason}.")
+        self._bracket(ledger, evolve(ledger.bracket, refused=count, refused_at=since))
+
+    def _pausing(self, ledger: Ledger) -> bool:
+        """Whether refused protection has to wait for its next attempt, a second later each time."""
+        bracket = ledger.bracket
+        if bracket is None or bracket.refused_at is None:
+            return False
+        return self.now < bracket.refused_at + timedelta(seconds=bracket.refused)
+
+    # How it follows the price
+
+    def follow(self, symbol: str, price: Decimal) -> None:
+        """Let trailing stops follow a price, and move stops to break even that have earned it."""
+        for ledger in tuple(self.state.ledgers.values()):
+            bracket = ledger.bracket
+            if bracket and bracket.stop is not None and ticker(ledger.contract or "") == symbol:
+                moved = _followed(bracket, ledger, price)
+                if moved != bracket:
+                    self._bracket(ledger, moved)
+                    self.touched[ledger.key] = None
+
+
+def bracket_of(
+    stops: tuple[Level, ...], targets: tuple[Level, ...], ledger: Ledger, base: Decimal, alert_id: str | None
+) -> Bracket:
+    """Make a bracket of an alert's levels; distances count from `base`, the price of the entry."""
+    side, sign = Side.of(-ledger.position), ONE if ledger.position > 0 else -ONE
+    kind = instrument(ledger.contract or ledger.root)
+    made = [Target(kind.round_price(_at(level, base, sign), side), level.quantity) for level in targets]
+    ordered = sorted(made, key=lambda target: target.price * sign)  # the nearest is reached first
+    bracket = Bracket(targets=tuple(ordered), alert_id=alert_id)
+    if not stops:
+        return bracket
+    level = stops[0]
+    stop = kind.round_price(_at(level, base, -sign), side)
+    trail = abs(base - stop) if level.trail else None
+    return evolve(bracket, stop=stop, trail=trail, best=base if trail else None, break_even=level.break_even)
+
+
+def disaster(stop: DisasterStop, ledger: Ledger, base: Decimal) -> Decimal:
+    """Where the stop of an entry without one of its own stands."""
+    level = Level(offset=stop.offset, percent=stop.percent)
+    sign = -ONE if ledger.position > 0 else ONE
+    kind = instrument(ledger.contract or ledger.root)
+    return kind.round_price(_at(level, base, sign), Side.of(-ledger.position))
+
+
+def _at(level: Level, base: Decimal, sign: Decimal) -> Decimal:
+    if level.price is not None:
+        return level.price
+    distance = level.offset if level.offset is not None else base * (level.percent or ONE) / 100
+    return base + sign * distance
+
+
+def _wanted(ledger: Ledger) -> Iterator[Wanted]:
+    """The protective orders that a bracket asks for, cut to what is held."""
+    bracket, held = ledger.bracket, abs(ledger.position)
+    assert bracket is not None  # the caller has looked
+    left, kind = held, instrument(ledger.contract or ledger.root)
+    for target in bracket.targets:
+        asked = (
+            held if target.theirs is None else kind.floor_to_lot(scaled(target.theirs, ledger.ratio or ONE))
+        )
+        quantity = tidy(min(asked, left))
+        left -= quantity
+        if quantity:
+            yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
+    if bracket.stop is not None:
+        yield Wanted(Leg.STOP_LOSS, bracket.stop, held)
+
+
+def _is(order: Order, want: Wanted) -> bool:
+    price = order.stop_price if order.leg is Leg.STOP_LOSS else order.limit_price
+    return (order.leg, price, order.remaining) == want and not order.cancelling
+
+
+def _followed(bracket: Bracket, ledger: Ledger, price: Decimal) -> Bracket:
+    sign = ONE if ledger.position > 0 else -ONE
+    stop, kind, side = bracket.stop, instrument(ledger.contract or ledger.root), Side.of(-ledger.position)
+    assert stop is not None  # the caller has looked
+    if bracket.trail is not None:
+        best = max(bracket.best or price, price) if sign > 0 else min(bracket.best or price, price)
+        level = kind.round_price(best - sign * bracket.trail, side)
+        stop = max(stop, level) if sign > 0 else min(stop, level)
+        bracket = evolve(bracket, best=best, stop=stop)
+    if bracket.break_even is not None and (price - ledger.average_price) * sign >= bracket.break_even:
+        level = kind.round_price(ledger.average_price, side)
+        stop = max(stop, level) if sign > 0 else min(stop, level)
+        bracket = evolve(bracket, stop=stop, break_even=None)
+    return bracket
+
+
+def told(bracket: Bracket) -> str:
+    """Say a bracket in words."""
+    parts = [f"a target at {plain(target.price)}" for target in bracket.targets]
+    parts += [f"a stop at {plain(bracket.stop)}"] if bracket.stop is not None else []
+    return " and ".join(parts) or "no protection"
+
+
+__all__ = ["PATIENCE", "Protection", "bracket_of", "told"]

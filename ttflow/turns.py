@@ -1,0 +1,509 @@
+"""Turns: what a ledger does with the tickets that queue at it, one at a time, until each has its outcome.
+
+A ticket behind an order whose result is not known waits. An exit stands until it is done. What crosses zero
+closes first, and opens when the close is confirmed, through every gate again at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from ttflow.alert import Action, Alert
+from ttflow.book.ledger import Key, Ledger
+from ttflow.book.legs import Want, want
+from ttflow.book.rows import EVERYWHERE
+from ttflow.book.state import ledger_key
+from ttflow.clock import InputClock
+from ttflow.execution import PROTECTIVE, SHADOW, SIMULATOR, pause_after
+from ttflow.flow import Flow
+from ttflow.graph import Node
+from ttflow.instrument import instrument, root
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.protection import Protection, told
+from ttflow.settings import Group, Settings
+from ttflow.ticket import Plan, Reason, Status, Ticket
+from ttflow.words import ONE, ZERO, evolve, plain, scaled, tidy
+
+Build = Callable[[Flow], Flow]
+
+REORDER = timedelta(milliseconds=500)
+"""How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
+
+OVERTAKE = timedelta(seconds=2)
+"""How long an entry may hang before an exit overtakes it (rule 10)."""
+
+_MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
+
+
+class Turns(Protection):
+    """Protection, and the queues of its ledgers; knows the flow that tickets pass through."""
+
+    def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
+        super().__init__(journal_id)
+        self.build, self._muted = build, False
+        self.configure(settings, connected)
+
+    def configure(self, settings: Settings, connected: frozenset[str]) -> None:
+        """Put settings in force and build the flow for them."""
+        self.settings, self.connected = settings, connected
+        self.clock = InputClock()
+        self.flow = Flow("alerts", scheduler=self.clock)
+        self.flow.graph.muted = self._muted
+        self.result = self.build(self.flow)
+        self.result.graph.add(Node("sink", "desk", (self.result.node,)))
+        self.result.observable.subscribe(self._arrive)
+        self._passing: Ticket | None = None
+        self._out: Ticket | None = None
+
+    def mute(self, muted: bool) -> None:
+        """While muted, nobody who listens inside the flow is called: inputs are being run again."""
+        self._muted = self.flow.graph.muted = muted
+
+    def mode(self, strategy: str, group: Group) -> str:
+        """Whether the strategy trades live, on paper or not at all in the group, as things stand."""
+        known = self.state.strategies.get(strategy)
+        chosen = known.mode if known else None
+        if chosen == "halted":
+            return "halted"
+        if group.broker == SIMULATOR or not group.live:
+            return "paper"
+        return chosen or ("live" if strategy in group.strategies else "paper")
+
+    def account_for(self, ticket: Ticket, group: Group) -> str:
+        """The account, or its shadow: where the ledger holds something already, else by mode (rule 15)."""
+        name = ticket.account.removesuffix(SHADOW)
+        if group.broker == SIMULATOR:
+            return name
+        for account in (name, name + SHADOW):
+            if self._busy(ticket, account):
+                return account
+        return self._meant(ticket, group)
+
+    def _meant(self, ticket: Ticket, group: Group) -> str:
+        name = ticket.account.removesuffix(SHADOW)
+        return name if self.mode(ticket.strategy, group) == "live" else name + SHADOW
+
+    def _busy(self, ticket: Ticket, account: str) -> bool:
+        key = (ticket.strategy, ticket.account_group, account, root(ticket.symbol))
+        waiting = (one for one in self.state.tickets_of(key) if one.key != ticket.key)
+        return not self.state.ledger(key).flat or bool(self.state.orders_of(key)) or any(waiting)
+
+    # Whose turn it is
+
+    def settle(self) -> None:
+        """Let every ledger that something happened to decide what is waiting there, and protect it."""
+        steps = 0
+        while self.touched:
+            key = next(iter(self.touched))
+            if not self._turn(key):
+                del self.touched[key]
+                self.protect(key)
+            if (steps := steps + 1) > _MOST_STEPS:
+                raise RuntimeError(f"ledger {key} did not come to rest")
+
+    def _turn(self, key: Key) -> bool:
+        """Take one step at a ledger; False when there is none to take now."""
+        ledger = self.state.ledger(key)
+        if ledger.flattening:
+            return self._flatten(ledger)
+        ticket = self._next(key, ledger)
+        if ticket is None:
+            return False
+        self._step(evolve(ticket, now=self.now))
+        return True
+
+    def _next(self, key: Key, ledger: Ledger) -> Ticket | None:
+        """The ticket whose turn it is, unless an unsettled order must be known first."""
+        queue = [t for t in self.state.tickets_of(key) if t.status is Status.OPEN and t.key not in self.held]
+        if not queue:
+            return None
+        unsettled = [order for order in self.state.orders_of(key) if order.unsettled]
+        for place, ticket in enumerate(queue):
+            if self._superseded(ticket, queue[place + 1 :]):
+                continue
+            if ticket.until is not None and ticket.until > self.now and not unsettled:
+                if ticket.plan is not None:
+                    return None  # an exit that is tried again later; the others wait behind it
+                if _contradicts(ticket.alert, ledger):
+                    continue
+            if unsettled:
+                return ticket if self._overtakes(ticket, ledger, unsettled) else None
+            return ticket
+        return None
+
+    def _superseded(self, ticket: Ticket, later: Sequence[Ticket]) -> bool:
+        """End a ticket whose place a later one takes: targets in a backlog, a standing exit (rules 9, 21)."""
+        action = ticket.alert.action
+        if ticket.plan is None:
+            over = action is Action.TARGET and any(one.alert.action is Action.TARGET for one in later)
+        else:
+            standing = ticket.plan.attempt > 1 and bool(ticket.plan.closing)
+            over = standing and any(_says_where(one.alert) for one in later)
+        if over:
+            status = Status.DENIED if ticket.plan is None else Status.CANCELLED
+            text = "A later alert says where the position is to be."
+            self.finish(ticket, status, Reason.SUPERSEDED, text, step="ledger")
+        return over
+
+    def _overtakes(self, ticket: Ticket, ledger: Ledger, unsettled: Sequence[Order]) -> bool:
+        """Whether an exit goes past entries that hang; until they have hung long enough, it waits."""
+        if ticket.alert.action is not Action.EXIT or ledger.flat:
+            return False
+        if any(order.leg is not Leg.OPEN for order in unsettled):
+            return False
+        ready = max(order.submitted_at for order in unsettled) + OVERTAKE
+        if ready <= self.now:
+            return True
+        if ticket.until != ready:
+            self.state.put("tickets", evolve(ticket, until=ready))
+        return False
+
+    # From a ticket to orders
+
+    def _step(self, ticket: Ticket) -> None:
+        if ticket.plan is None:
+            self._plan(ticket)
+        elif ticket.plan.closing:
+            self._close(ticket, ticket.plan)
+        elif ticket.plan.opening:
+            self._open(ticket, ticket.plan)
+        else:
+            self._look_again(ticket, ticket.plan)
+
+    def _plan(self, ticket: Ticket) -> None:
+        match ticket.alert.action:
+            case Action.CANCEL:
+                self._cancel(ticket)
+            case Action.UPDATE:
+                self._update(ticket)
+            case _:
+                self._move(ticket)
+
+    def _cancel(self, ticket: Ticket) -> None:
+        openings = [order for order in self.state.orders_of(ledger_key(ticket)) if order.leg is Leg.OPEN]
+        if not openings:
+            text = "The strategy has no opening order here."
+            self.end(ticket, Status.DONE, Reason.NOTHING_TO_CANCEL, text, step="ledger")
+            return
+        self.end(ticket, Status.DONE, None, f"{_count(openings)} withdrawn.", step="ledger")
+        for order in openings:
+            self.withdraw(order, "a cancel")
+
+    def _update(self, ticket: Ticket) -> None:
+        if not self.move_levels(ticket):
+            text = "There is no position whose protection could be moved, or no level in the alert."
+            self.end(ticket, Status.DONE, Reason.NOTHING_TO_UPDATE, text, step="ledger")
+            return
+        bracket = self.state.ledger(ledger_key(ticket)).bracket
+        assert bracket is not None  # it was moved just now
+        self.end(ticket, Status.DONE, None, f"The position now has {told(bracket)}.", step="ledger")
+
+    def _move(self, ticket: Ticket) -> None:
+        """Plan what an alert asks of its ledger, once nothing stands in the way."""
+        key = ledger_key(ticket)
+        ledger = self.state.ledger(key)
+        if self._awaits_another(ticket, ledger):
+            return
+        wanted = self._want(ticket, ledger)
+        clear = self._in_the_way(ticket, wanted)
+        if clear:
+            self.state.put("tickets", ticket.note(f"First {_count(clear)} withdrawn.", "ledger"))
+            for order in clear:
+                self.withdraw(order, "a later alert closes or reverses", reason=Reason.SUPERSEDED)
+        elif wanted.plan is None:
+            status = Status.DENIED if wanted.reason is Reason.SIDE_NOT_ALLOWED else Status.DONE
+            ended = self.end(ticket, status, wanted.reason, wanted.text, step="ledger")
+            self.flow.emit(ended)  # for those who watch: nothing in the flow changes a ticket that ended
+        else:
+            planned = evolve(ticket, plan=wanted.plan, until=None)
+            self.state.put("tickets", planned.note(wanted.text, "ledger"))
+
+    def _want(self, ticket: Ticket, ledger: Ledger) -> Want:
+        openings = [order for order in self.state.orders_of(ledger.key) if order.leg is Leg.OPEN]
+        allowed = sides(self.settings.groups.get(ticket.account_group))
+        wanted = want(ticket.alert, ledger, openings, allowed, instrument(ticket.symbol))
+        if wanted.plan is None or ticket.alert.action is not Action.EXIT:
+            return wanted
+        old = ledger.opened_by(ticket.alert.fired_at)
+        if not old:
+            return Want(None, "All that is held was opened by later alerts.", Reason.OPENED_LATER)
+        if old < wanted.plan.closing:
+            part = old / wanted.plan.closing
+            theirs = tidy(wanted.plan.closing_theirs * part)
+            plan = evolve(wanted.plan, closing=tidy(old), closing_theirs=theirs)
+            return Want(
+                plan, f"{wanted.text} Only {plain(tidy(old))} of it was opened before this exit fired."
+            )
+        return wanted
+
+    def _in_the_way(self, ticket: Ticket, wanted: Want) -> list[Order]:
+        """The orders that must be gone first: openings of an exit or against it, the bracket of a close."""
+        plan, action = wanted.plan, ticket.alert.action
+        closes = plan is not None and bool(plan.closing)
+        whole = (
+            closes
+            and plan is not None
+            and plan.closing == abs(self.state.ledger(ledger_key(ticket)).position)
+        )
+        found = []
+        for order in self.state.orders_of(ledger_key(ticket)):
+            against = plan is not None and (closes or order.side is not plan.side)
+            if order.leg is Leg.OPEN:
+                clear = action is Action.EXIT or against
+            else:
+                clear = closes and (order.leg in PROTECTIVE or whole)
+            if clear and not order.cancelling:
+                found.append(order)
+        return found
+
+    def _awaits_another(self, ticket: Ticket, ledger: Ledger) -> bool:
+        """Let an alert that contradicts the ledger wait for the one that resolves it, not for long."""
+        if not _contradicts(ticket.alert, ledger):
+            return False
+        ready = ticket.received_at + REORDER
+        if ready <= self.now:
+            return False
+        held = _signed(ledger.theirs)
+        text = (
+            f"It says that {_before(ticket.alert)} was held before, and the ledger holds {held}: "
+            "it waits up to 0.5 s for another alert."
+        )
+        self.state.put("tickets", evolve(ticket, until=ready).note(text, "ledger"))
+        return True
+
+    def _close(self, ticket: Ticket, plan: Plan) -> None:
+        """Send the closing leg; the flow may note what it sees, and can't stop it."""
+        key = ledger_key(ticket)
+        ledger, orders = self.state.ledger(key), self.state.orders_of(key)
+        bracket = [order for order in orders if order.leg in PROTECTIVE and not order.cancelling]
+        if bracket:  # an exit that is tried again finds protection restored
+            for order in bracket:
+                self.withdraw(order, "an exit takes its place")
+            self.touched[key] = None
+            return
+        leaving = sum((order.remaining for order in orders if order.leg is Leg.CLOSE), ZERO)
+        quantity = min(plan.closing, self._closable(ledger) - leaving)
+        if quantity <= 0:
+            self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
+            return
+        theirs = plan.closing_theirs * quantity / plan.closing
+        asked = evolve(ticket, leg=Leg.CLOSE, side=plan.side, quantity=quantity, asked=theirs)
+        passed = self._pass(asked)
+        ticket = evolve(ticket, trail=passed.trail) if passed else ticket
+        symbol = ledger.contract or ticket.symbol  # what is held is what is sold, whatever the alert calls it
+        self.place(ticket, Leg.CLOSE, plan.side, quantity, theirs * plan.side.sign, symbol=symbol)
+
+    def _closable(self, ledger: Ledger) -> Decimal:
+        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3)."""
+        held = abs(ledger.position)
+        book = self.state.books.get((ledger.account_group, ledger.account, ledger.root))
+        if book is None or book.mismatch_since is None or not held:
+            return held
+        sign = ONE if ledger.position > 0 else -ONE
+        others = self.net(ledger.account_group, ledger.account, ledger.root) - ledger.position
+        return max(ZERO, min(held, (book.net - others) * sign))
+
+    def net(self, group: str, account: str, symbol_root: str) -> Decimal:
+        """What the ledgers of an account hold of a root, `manual` included, added up."""
+        wanted = (group, account, symbol_root)
+        rows = self.state.ledgers.values()
+        return sum((r.position for r in rows if (r.account_group, r.account, r.root) == wanted), ZERO)
+
+    def _look_again(self, ticket: Ticket, plan: Plan) -> None:
+        """An exit that closed what it knew of: done when nothing is left, else planned anew."""
+        wanted = self._want(ticket, self.state.ledger(ledger_key(ticket)))
+        if ticket.alert.action is Action.EXIT and wanted.plan is not None and wanted.plan.closing:
+            again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
+            self.state.put(
+                "tickets", evolve(ticket, plan=again).note(f"Looking again: {wanted.text}", "ledger")
+            )
+            return
+        reason = ticket.reason if plan.filled else Reason.NO_POSITION
+        self.finish(ticket, Status.DONE, reason, "")
+
+    def _open(self, ticket: Ticket, plan: Plan) -> None:
+        """Send the opening leg through every gate, now; then size and place it."""
+        if self._moves_book(ticket, plan):
+            return
+        passed = self._pass(evolve(ticket, leg=Leg.OPEN, side=plan.side, asked=plan.opening, quantity=None))
+        if passed is None:
+            if self.clock.due is not None:
+                self.held.add(ticket.key)  # an operator holds it for a time; it will come back by itself
+                return
+            text = "An operator let it go without saying why."
+            passed = ticket.end(Status.DENIED, Reason.DROPPED, text, "flow")
+        self._arrived(passed, plan)
+
+    def _moves_book(self, ticket: Ticket, plan: Plan) -> bool:
+        """Hand an opening leg to the other book, live or shadow, when the mode has changed meanwhile."""
+        group = self.settings.groups.get(ticket.account_group)
+        if group is None or group.broker == SIMULATOR or self._busy(ticket, ticket.account):
+            return False
+        account = self._meant(ticket, group)
+        key = (ticket.seq, ticket.account_group, account)
+        if account == ticket.account or key in self.state.tickets:
+            return False
+        text = f"The ledger is flat, and the strategy now trades in {account}: the opening leg goes there."
+        moved = evolve(
+            ticket, account=account, plan=Plan(side=plan.side, opening=plan.opening), order_id=None
+        )
+        self.finish(ticket, Status.DONE, None, text)
+        self.state.put("tickets", moved.note(text, "desk"))
+        self.touched[ledger_key(moved)] = None
+        return True
+
+    def _arrived(self, ticket: Ticket, plan: Plan) -> None:
+        """An opening leg came out of the flow: the last checks, then the order."""
+        if ticket.status is not Status.OPEN:
+            self.finish(evolve(ticket, status=Status.OPEN, reason=None), ticket.status, ticket.reason, "")
+            return
+        if barred := self._barred(ticket):
+            self.finish(ticket, Status.DENIED, *barred, step="desk")
+            return
+        quantity = self._sized(ticket, plan)
+        if quantity <= 0:
+            text = f"{plain(plan.opening)} of the strategy's is less than one lot here."
+            self.finish(ticket, Status.DENIED, Reason.SIZED_TO_ZERO, text, step="desk")
+            return
+        held = self.state.ledger(ledger_key(ticket)).contract
+        symbol = held or ticket.symbol  # the contract of a root is fixed until the ledger is flat (rule 23)
+        self.place(ticket, Leg.OPEN, plan.side, quantity, plan.opening * plan.side.sign, symbol=symbol)
+
+    def _sized(self, ticket: Ticket, plan: Plan) -> Decimal:
+        factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
+        wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
+        return instrument(ticket.symbol).floor_to_lot(wanted)
+
+    def _barred(self, ticket: Ticket) -> tuple[Reason, str] | None:
+        """Halts, modes and books, checked last before an order leaves."""
+        group, strategy = ticket.account_group, ticket.strategy
+        for scope in (EVERYWHERE, group, f"{EVERYWHERE}/{strategy}", f"{group}/{strategy}"):
+            halt = self.state.halts.get(scope)
+            if halt and halt.state == "halted":
+                since = f"since {halt.at:%Y-%m-%d %H:%M} UTC"
+                return Reason.TRADING_HALTED, f"Trading is halted {where(scope)} {since}: {halt.reason}."
+        given = self.settings.groups.get(group)
+        if given is None:
+            return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."
+        mode = self.mode(strategy, given)
+        if mode == "halted":
+            return Reason.STRATEGY_HALTED, f"The strategy {strategy} is halted."
+        if given.broker != SIMULATOR and (mode == "live") == ticket.account.endswith(SHADOW):
+            return Reason.MODE_CHANGING, f"The strategy is to trade {mode} once this ledger is flat."
+        book = self.state.books.get((group, ticket.account, root(ticket.symbol)))
+        if book and book.mismatch_since:
+            text = f"The broker holds {_signed(book.net)}, which the ledgers don't explain."
+            return Reason.BOOK_MISMATCH, text
+        return None
+
+    # Flattening
+
+    def _flatten(self, ledger: Ledger) -> bool:
+        """Cancel, close, verify, repeat, until the ledger is flat; False while there is nothing to do now."""
+        orders, flattening = self.state.orders_of(ledger.key), ledger.flattening
+        assert flattening is not None  # the caller has looked
+        standing = [
+            order for order in orders if not order.cancelling and order.status is not OrderStatus.SUBMITTING
+        ]
+        waits = flattening.until is not None and flattening.until > self.now
+        if any(order.unsettled for order in orders) or (waits and not ledger.flat):
+            return False
+        for order in standing:
+            self.withdraw(order, flattening.reason)
+        if standing:
+            return True
+        if ledger.flat:
+            self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=None, bracket=None))
+            return True
+        again = evolve(
+            flattening,
+            attempt=flattening.attempt + 1,
+            until=self.now + timedelta(seconds=pause_after(flattening.attempt)),
+        )
+        self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=again, bracket=None))
+        self.dispatch(self.unasked(ledger, Leg.CLOSE, abs(ledger.position), flattening.attempt))
+        return True
+
+    # Through the flow
+
+    def _pass(self, ticket: Ticket) -> Ticket | None:
+        """Send a ticket through the flow; None when it did not come out."""
+        ledger = self.state.ledger(ledger_key(ticket))
+        self._out, self._passing = None, ticket
+        self.flow.emit(
+            evolve(
+                ticket,
+                position=ledger.position,
+                ratio=ledger.ratio,
+                multiplier=self._multiplier(ticket),
+                statistics={},
+                tags={},
+            )
+        )
+        self._passing = None
+        return self._out
+
+    def _multiplier(self, ticket: Ticket) -> Decimal:
+        group = self.settings.groups.get(ticket.account_group)
+        account = group.account(ticket.account) if group else None
+        return account.multiplier if account else ONE
+
+    def _arrive(self, ticket: Any) -> None:
+        """Whatever comes out at the end of the flow; a ticket that was held comes later than it went in."""
+        if not isinstance(ticket, Ticket):
+            return
+        if self._passing is not None and ticket.key == self._passing.key:
+            self._out = ticket
+        elif ticket.key in self.held:
+            self.held.discard(ticket.key)
+            known = self.state.tickets.get(ticket.key)
+            if known and known.plan:
+                self._arrived(evolve(ticket, now=self.now), known.plan)
+
+
+def sides(group: Group | None) -> str | None:
+    """Which sides a group trades: as configured; else both on paper; None, the first entry's, when live."""
+    if group is None:
+        return None
+    return group.sides or (None if group.live else "both")
+
+
+def where(scope: str) -> str:
+    """Say a scope in words: `*`, a group, or either with a strategy behind a slash."""
+    place, _, strategy = scope.partition("/")
+    said = "everywhere" if place == EVERYWHERE else f"in {place}"
+    return f"for {strategy} {said}" if strategy else said
+
+
+def _contradicts(alert: Alert, ledger: Ledger) -> bool:
+    """Whether what the alert says was held before is not what the ledger holds."""
+    if alert.prev_market_position is None:
+        return False
+    held = "flat" if not ledger.theirs else "long" if ledger.theirs > 0 else "short"
+    if alert.prev_market_position != held:
+        return True
+    size = alert.prev_market_position_size
+    return size is not None and size != abs(ledger.theirs)
+
+
+def _says_where(alert: Alert) -> bool:
+    """Whether an alert says by itself where the position is to be, whatever came before it."""
+    return alert.action in (Action.EXIT, Action.TARGET) or alert.target is not None
+
+
+def _before(alert: Alert) -> str:
+    size = alert.prev_market_position_size
+    return f"{alert.prev_market_position}{f' {plain(size)}' if size else ''}"
+
+
+def _signed(number: Decimal) -> str:
+    if not number:
+        return "nothing"
+    return f"{'long' if number > 0 else 'short'} {plain(abs(number))}"
+
+
+def _count(orders: list[Order]) -> str:
+    return "one order" if len(orders) == 1 else f"{len(orders)} orders"
