@@ -1,29 +1,53 @@
-"""The clock of the inputs: a reactivex scheduler whose time is that of the input being applied."""
+"""The clock of the inputs: a reactivex scheduler whose time is that of the input being applied.
+
+Nothing here runs by itself: what is due runs when somebody moves the time, so that a replay agrees.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from reactivex import typing
 from reactivex.abc import DisposableBase, ScheduledAction
-from reactivex.disposable import Disposable
+from reactivex.disposable import SingleAssignmentDisposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
 from ttflow.words import EPOCH
 
+log = logging.getLogger("ttflow.flow")
+
 _T = TypeVar("_T")
+
+# Before its first `advance` the clock stands at EPOCH. What is set until then is due soon after EPOCH,
+# and means soon after the first input; no real time is that old.
+_REAL = EPOCH + timedelta(days=3653)
+
+
+class _Due(NamedTuple):
+    """One thing to run; `order` keeps those of the same moment in the order they were set."""
+
+    at: datetime
+    order: int
+    action: ScheduledAction[Any]
+    state: Any
+    handle: SingleAssignmentDisposable
 
 
 class InputClock(PeriodicScheduler):
-    """Runs what is due when `advance` says so, in order of due time; never by itself."""
+    """Runs what is due when `advance` says so, in order of due time; never by itself.
+
+    Until the first `advance` it stands at 1970-01-01; delays that were set by then count from the first
+    input. A thing that raises is logged, and costs nobody else.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._now = EPOCH
-        self._queue: list[tuple[datetime, int, ScheduledAction[Any], Any, list[bool]]] = []
+        self._now, self._begun = EPOCH, False
+        self._queue: list[_Due] = []
         self._order = itertools.count()
 
     @property
@@ -34,37 +58,52 @@ class InputClock(PeriodicScheduler):
     @property
     def due(self) -> datetime | None:
         """When the next thing is due; None when nothing is."""
-        while self._queue and self._queue[0][4][0]:
+        while self._queue and self._queue[0].handle.is_disposed:
             heapq.heappop(self._queue)
-        return self._queue[0][0] if self._queue else None
+        return self._queue[0].at if self._queue else None
 
     def advance(self, to: datetime) -> None:
-        """Move the time to `to`, running everything that is due by then."""
-        while (due := self.due) is not None and due <= to:
-            at, _, action, state, _ = heapq.heappop(self._queue)
-            self._now = max(self._now, at)
-            self.invoke_action(action, state)
+        """Move the time to an aware `to`, running all that is due by then; it never moves back."""
+        if not self._begun:
+            self._begin(to)
+        self._run(to)
         self._now = max(self._now, to)
 
+    def settle(self) -> None:
+        """Run what is due now, without moving the time."""
+        if self._queue:
+            self._run(self._now)
+
+    def _begin(self, at: datetime) -> None:
+        self._begun, self._now = True, at
+        gone = at - EPOCH
+        self._queue = [due._replace(at=due.at + gone) if due.at < _REAL else due for due in self._queue]
+        heapq.heapify(self._queue)
+
+    def _run(self, to: datetime) -> None:
+        while (at := self.due) is not None and at <= to:
+            due = heapq.heappop(self._queue)
+            self._now = max(self._now, at)
+            try:
+                due.handle.disposable = self.invoke_action(due.action, due.state)
+            except Exception:
+                log.exception("something that was due at %s raised", at)
+
     def schedule(self, action: ScheduledAction[_T], state: _T | None = None) -> DisposableBase:
-        """Run at the next `advance`."""
+        """Run at the present time: at the next `advance` or `settle`."""
         return self.schedule_absolute(self._now, action, state)
 
     def schedule_relative(
         self, duetime: typing.RelativeTime, action: ScheduledAction[_T], state: _T | None = None
     ) -> DisposableBase:
-        """Run when `duetime` (seconds, or a timedelta) has passed."""
+        """Run when `duetime` (seconds, or a timedelta) has passed; one below zero counts as none."""
         return self.schedule_absolute(self._now + max(timedelta(), self.to_timedelta(duetime)), action, state)
 
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: ScheduledAction[_T], state: _T | None = None
     ) -> DisposableBase:
-        """Run at `duetime`."""
-        cancelled = [False]
+        """Run at `duetime`: an aware datetime, a naive one in UTC, or seconds since 1970."""
         at = duetime if isinstance(duetime, datetime) and duetime.tzinfo else self.to_datetime(duetime)
-        heapq.heappush(self._queue, (at, next(self._order), action, state, cancelled))
-
-        def cancel() -> None:
-            cancelled[0] = True
-
-        return Disposable(cancel)
+        due = _Due(at, next(self._order), action, state, SingleAssignmentDisposable())
+        heapq.heappush(self._queue, due)
+        return due.handle

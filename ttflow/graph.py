@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from ttflow.operators.core import Meter
 
 
 class Node:
-    """One place in a flow: a source, an operator, a branch, a listener."""
+    """One place in a flow: a source, an operator, a branch, a listener.
 
-    __slots__ = ("detail", "kind", "meter", "name", "out", "parents")
+    `kind` is `source`, `operator`, `reactivex`, `flow`, `split`, `merge`, `sink`, `each` or `tap`.
+    """
+
+    __slots__ = ("detail", "kind", "meter", "name", "parents")
 
     def __init__(self, kind: str, name: str, parents: tuple[Node, ...], detail: str = "") -> None:
         self.kind, self.name, self.parents, self.detail = kind, name, parents, detail
-        self.meter, self.out = Meter(), 0
+        self.meter = Meter()
 
     @property
     def label(self) -> str:
@@ -22,23 +26,33 @@ class Node:
         return f"{self.name}({self.detail})" if self.detail else self.name
 
     @property
+    def out(self) -> int:
+        """How many items have come out; an operator lets out whatever comes in."""
+        return self.meter.seen if self.kind == "operator" else self.meter.out
+
+    @property
     def told(self) -> str:
         """What the node has seen, in words: `120 in, 3 denied, 2.1 µs each`."""
         meter = self.meter
-        if self.kind in ("source", "split", "merge"):
-            return f"{self.out} tickets"
+        if self.kind in ("source", "flow", "split", "merge"):
+            return f"{meter.out} so far"
         parts = [f"{meter.seen} in"]
-        parts += [f"{meter.denied} denied"] if meter.denied else []
-        parts += [f"{meter.failed} failed"] if meter.failed else []
+        parts += [f"{meter.out} out"] if self.kind == "reactivex" else []
+        for count, what in ((meter.denied, "denied"), (meter.failed, "failed"), (meter.dropped, "dropped")):
+            parts += [f"{count} {what}"] if count else []
         parts += [f"{1e6 * meter.seconds / meter.sampled:.1f} µs each"] if meter.sampled else []
+        parts += ["completed"] if meter.ended else []
         return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.kind} {self.label}: {self.told}>"
 
 
 class Graph:
     """The nodes of a flow and of everything piped from it, in the order they were added.
 
-    `memory` is the longest that an operator here remembers, in seconds. While `muted`, sinks and
-    listeners are not called: inputs are being run again to bring memory back.
+    `memory` is the longest that an operator here remembers, in seconds. While `muted`, sinks, listeners and
+    taps are not called: inputs are being run again to bring memory back.
     """
 
     def __init__(self) -> None:
@@ -47,34 +61,45 @@ class Graph:
         self.muted = False
 
     def add(self, node: Node) -> Node:
-        """Add a node and return it."""
+        """Add a node and return it; a parent from another flow's graph comes with it."""
+        for parent in node.parents:
+            if parent not in self.nodes:
+                self.add(parent)
         self.nodes.append(node)
         return node
 
+    def remove(self, nodes: Iterable[Node]) -> None:
+        """Take nodes out, and with them whatever hangs on nothing else."""
+        gone = set(nodes)
+        for node in self.nodes:  # parents stand before their children
+            if node.parents and gone.issuperset(node.parents):
+                gone.add(node)
+        self.nodes = [node for node in self.nodes if node not in gone]
+
     def mermaid(self) -> str:
         """Draw the graph as a mermaid flowchart, from left to right."""
-        names = {id(node): f"n{place}" for place, node in enumerate(self.nodes)}
+        names = {node: f"n{place}" for place, node in enumerate(self.nodes)}
         lines = ["flowchart LR"]
-        for node in self.nodes:
+        for node, name in names.items():
             opening, closing = {"source": ("([", "])"), "operator": ("[", "]")}.get(node.kind, ("(", ")"))
-            lines.append(f'    {names[id(node)]}{opening}"{_safe(node.label)}<br/>{node.told}"{closing}')
-            lines += [f"    {names[id(parent)]} --> {names[id(node)]}" for parent in node.parents]
+            lines.append(f'    {name}{opening}"{_safe(node.label)}<br/>{_safe(node.told)}"{closing}')
+            lines += [f"    {names[parent]} --> {name}" for parent in node.parents if parent in names]
         return "\n".join(lines)
 
     def html(self) -> str:
         """Draw the graph as HTML and CSS alone, for notebooks without widgets or a network."""
-        children: dict[int, list[Node]] = {id(node): [] for node in self.nodes}
-        roots = [node for node in self.nodes if not node.parents]
+        children: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        roots: list[Node] = []
         for node in self.nodes:
-            for parent in node.parents[:1]:
-                children[id(parent)].append(node)
+            parent = next((parent for parent in node.parents if parent in children), None)
+            (children[parent] if parent else roots).append(node)
         return f'<div class="ttflow-graph">{_STYLE}{"".join(_tree(root, children) for root in roots)}</div>'
 
 
-def _tree(node: Node, children: dict[int, list[Node]]) -> str:
+def _tree(node: Node, children: dict[Node, list[Node]]) -> str:
     """One chain of nodes in a row; where it branches, the branches stand under each other."""
     row = [node]
-    while len(below := children[id(row[-1])]) == 1:
+    while len(below := children[row[-1]]) == 1:
         row.append(below[0])
     boxes = '<span class="arrow">→</span>'.join(map(_box, row))
     inner = "".join(f'<div class="branch">{_tree(child, children)}</div>' for child in below)
@@ -88,9 +113,14 @@ def _box(node: Node) -> str:
     )
 
 
+_MERMAID = str.maketrans(
+    {"#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "`": "'", "\n": " "}
+)
+
+
 def _safe(text: str) -> str:
-    """Keep a label's characters from being read as mermaid's own."""
-    return escape(text).replace("`", "'").replace("\n", " ")
+    """Keep a label's characters from being read as mermaid's own, in mermaid's way of writing them."""
+    return text.translate(_MERMAID)
 
 
 _STYLE = """<style>

@@ -9,20 +9,23 @@
         return step
 
 `calm(500)` is a function from Observable to Observable. Its step runs once for each ticket that is still
-open; the others pass by. What a step remembers lives in its closure, one for each subscription; an
+open; the others pass by. It returns the ticket: as it is, noted, denied, sized, tagged or enriched, and
+nothing else about it may change. What a step remembers lives in its closure, one for each subscription; an
 operator that remembers says for how long (`@operator(memory=seconds)`, a number or a function of the
-operator's own arguments), so that a start can bring its memory back. A step that raises costs that
-ticket alone.
+operator's own arguments), so that a start can bring its memory back. A step that raises, or returns
+something else, costs that ticket alone; an exit goes on as it was.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from operator import itemgetter
 from time import perf_counter
-from typing import Any, overload
+from typing import Any, ParamSpec, overload
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -33,26 +36,37 @@ from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.flow")
 
+P = ParamSpec("P")
 Step = Callable[[Ticket, datetime], Ticket]
-Build = Callable[..., Step]
+Piece = Callable[[Observable[Any]], Observable[Any]]
 Memory = float | Callable[..., float]
 
 _OPEN = Status.OPEN
-_SAMPLE = 64  # every 64th ticket is timed: a clock read costs as much as a step
+_SAMPLE = 63  # where these bits are zero, the ticket is timed: a clock read costs as much as a step
+_LONGEST = 80  # characters of an operator's arguments that a picture shows
+
+_MAY_CHANGE = frozenset({"status", "reason", "trail", "quantity", "statistics", "tags"})
+_FIXED = tuple(name for name in Ticket.__dataclass_fields__ if name not in _MAY_CHANGE)
+_fixed = itemgetter(*_FIXED)
 
 
 class Meter:
-    """What one node of a flow has seen: tickets in, denied and failed there, and seconds of its own."""
+    """What one node of a flow has seen: items in and out, what became of them, and sampled seconds."""
 
-    __slots__ = ("denied", "failed", "sampled", "seconds", "seen")
+    __slots__ = ("denied", "dropped", "ended", "failed", "out", "sampled", "seconds", "seen")
 
     def __init__(self) -> None:
-        self.seen = self.denied = self.failed = self.sampled = 0
-        self.seconds = 0.0
+        self.seen = self.out = self.denied = self.failed = self.dropped = self.sampled = 0
+        self.seconds, self.ended = 0.0, False
 
 
 class Operator:
-    """An operator ready to stand in a pipe: call it with an Observable of tickets to get another."""
+    """An operator ready to stand in a pipe: call it with an Observable of tickets to get another.
+
+    `memory` is for how many seconds it remembers; `detail` is its arguments as they are shown.
+    """
+
+    kind = "operator"
 
     def __init__(self, name: str, build: Callable[[], Step], memory: float, detail: str) -> None:
         self.name, self.build, self.memory, self.detail = name, build, memory, detail
@@ -77,20 +91,22 @@ class Operator:
 def _guarded(name: str, step: Step, meter: Meter, forward: Callable[[Any], None]) -> Callable[[Any], None]:
     """Run `step` on open tickets; whatever it does, one ticket goes on. Kept flat: it is the hot path."""
 
+    open_ = Status.OPEN  # a closure's cell is read faster than a global
+
     def handle(ticket: Any) -> None:
-        seen = meter.seen = meter.seen + 1
+        meter.seen = seen = meter.seen + 1
         try:
-            if ticket.status is not _OPEN:
+            if ticket.status is not open_:
                 out = ticket
-            elif seen % _SAMPLE:
+            elif seen & _SAMPLE:
                 out = step(ticket, ticket.now)
             else:
                 out = timed(ticket)
-            if out is not ticket:
-                out = _settled(name, ticket, out, meter)
         except Exception as error:
-            out = _failed(name, ticket, error, meter)
-        forward(out)
+            ticket = out = failed(name, ticket, error, meter)
+        if out is not ticket:
+            ticket = held(name, ticket, out, meter)
+        forward(ticket)
 
     def timed(ticket: Ticket) -> Ticket:
         begun = perf_counter()
@@ -102,59 +118,95 @@ def _guarded(name: str, step: Step, meter: Meter, forward: Callable[[Any], None]
     return handle
 
 
-def _settled(name: str, before: Ticket, after: Any, meter: Meter) -> Ticket:
-    """Sign the notes that a step left, and count a denial."""
+def held(name: str, before: Ticket, after: Any, meter: Meter) -> Ticket:
+    """Hold what a step returned to the rules; where it broke one, the ticket goes on as if it had raised."""
+    try:
+        return _settled(name, before, after, meter)
+    except Exception as error:
+        ticket: Ticket = failed(name, before, error, meter)
+        return ticket
+
+
+def _settled(name: str, before: Ticket, after: Ticket, meter: Meter) -> Ticket:
+    """Sign the notes, count a denial, and let no exit be stopped or resized.
+
+    Raises FlowError where `after` is no ticket, is another ticket, or changed more than it may.
+    """
     if type(after) is not Ticket:
-        raise FlowError(f"the operator {name} returned {after!r}; return the ticket, noted, denied or sized")
-    if after.status is not _OPEN:
-        if before.reduces:
-            after = evolve(after, status=before.status, reason=before.reason)
-        else:
-            meter.denied += 1
-    known = len(before.trail)
-    if len(after.trail) > known:
-        signed = (note if note.step else Note(name, note.text) for note in after.trail[known:])
-        after = evolve(after, trail=(*before.trail, *signed))
-    settled: Ticket = after
-    return settled
+        raise FlowError(f"it returned {after!r}; return the ticket, noted, denied or sized")
+    was, is_ = before.__dict__, after.__dict__
+    if _fixed(was) != _fixed(is_):
+        changed = ", ".join(field for field in _FIXED if was[field] != is_[field])
+        raise FlowError(f"it changed {changed}; an operator may note, deny, size, tag and enrich")
+    if after.trail is not before.trail:
+        after = evolve(after, trail=_signed(name, before.trail, after.trail))
+    if before.reduces:
+        return evolve(after, status=before.status, reason=before.reason, quantity=before.quantity)
+    if after.status is not before.status:
+        if before.status is not _OPEN or after.status is not Status.DENIED or not after.reason:
+            raise FlowError(f"it set {after.status} ({after.reason}); deny a ticket with a reason")
+        meter.denied += 1
+    return after
 
 
-def _failed(name: str, ticket: Any, error: Exception, meter: Meter) -> Any:
+def _signed(name: str, before: tuple[Note, ...], after: tuple[Note, ...]) -> tuple[Note, ...]:
+    """The trail with the step's name on each note that it added."""
+    known = len(before)
+    if after[:known] != before:
+        raise FlowError("it took notes out of the trail; a trail only grows")
+    return (*before, *(note if note.step else Note(name, note.text) for note in after[known:]))
+
+
+def failed(name: str, ticket: Any, error: Exception, meter: Meter) -> Any:
     """One failing ticket costs that ticket alone; an exit goes on as it was before the operator."""
-    meter.failed += 1
     if not isinstance(ticket, Ticket):
         return ticket  # a list from `batch`, or whatever a bare reactivex operator made: not ours to judge
-    text = f"The operator raised {type(error).__name__}: {error}."
-    log.warning("operator %s failed on %s: %r", name, ticket.alert_id, error)
+    meter.failed += 1
+    log.warning("%s failed on %s: %r", name, ticket.alert_id, error)
+    text = f"It raised {type(error).__name__}: {error}."
     if ticket.reduces:
         return ticket.note(f"{text} An exit goes on without it.", name)
+    if ticket.status is not _OPEN:
+        return ticket
     return ticket.end(Status.FAILED, Reason.OPERATOR_FAILED, text, name)
 
 
 @overload
-def operator(build: Build, /) -> Callable[..., Operator]: ...
+def operator(build: Callable[P, Step], /) -> Callable[P, Operator]: ...
 @overload
-def operator(*, memory: Memory = 0.0) -> Callable[[Build], Callable[..., Operator]]: ...
-def operator(
-    build: Build | None = None, /, *, memory: Memory = 0.0
-) -> Callable[..., Operator] | Callable[[Build], Callable[..., Operator]]:
-    """Turn a function that builds a step into an operator; see the module's own words for an example."""
+def operator(*, memory: Memory = 0.0) -> Callable[[Callable[P, Step]], Callable[P, Operator]]: ...
+def operator(build: Callable[P, Step] | None = None, /, *, memory: Memory = 0.0) -> Any:
+    """Turn a function that builds a step into an operator; see the module's own words for an example.
+
+    `memory` is in seconds. Calling the operator raises FlowError when the function returns no step.
+    """
     if build is None:
-        return lambda given: _make(given, memory)
+        return functools.partial(_make, memory=memory)
     return _make(build, memory)
 
 
-def _make(build: Build, memory: Memory) -> Callable[..., Operator]:
+def _make(build: Callable[P, Step], memory: Memory) -> Callable[P, Operator]:
+    name = build.__name__
+
     @functools.wraps(build)
-    def make(*args: Any, **kwargs: Any) -> Operator:
-        build(*args, **kwargs)  # wrong arguments are the author's mistake, and said at once
+    def make(*args: P.args, **kwargs: P.kwargs) -> Operator:
+        _check(name, build(*args, **kwargs))  # wrong arguments are the author's mistake, and said at once
         seconds = memory(*args, **kwargs) if callable(memory) else memory
-        given = [*map(_shown, args), *(f"{key}={_shown(value)}" for key, value in kwargs.items())]
-        return Operator(build.__name__, lambda: build(*args, **kwargs), float(seconds), ", ".join(given))
+        return Operator(name, lambda: build(*args, **kwargs), float(seconds), _arguments(args, kwargs))
 
     make.memory = memory  # type: ignore[attr-defined]  # read by the documentation and by check_operator
     return make
 
 
-def _shown(value: Any) -> str:
-    return getattr(value, "__name__", None) or repr(value)
+def _check(name: str, step: object) -> None:
+    if not callable(step) or inspect.iscoroutinefunction(step):
+        raise FlowError(f"the operator {name} built {step!r}; end it with `return step`, a plain function")
+
+
+def _arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
+    text = ", ".join([*map(_shown, args), *(f"{key}={_shown(value)}" for key, value in kwargs.items())])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _shown(value: object) -> str:
+    return str(getattr(value, "__name__", None) or repr(value))

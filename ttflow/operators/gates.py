@@ -1,4 +1,4 @@
-"""Gates: what may open a position, by condition, by list, by the hour."""
+"""Gates: what may open a position, by condition, by list, by the hour. An exit passes each, with a note."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from ttflow.errors import FlowError
 from ttflow.instrument import root, ticker
 from ttflow.operators.core import Step, operator
 from ttflow.ticket import Reason, Ticket
+from ttflow.words import Side
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @operator
 def where(condition: Callable[[Ticket], object], reason: str = Reason.FILTERED) -> Step:
-    """Let an entry pass where `condition(ticket)` holds; deny it with `reason` where it doesn't."""
+    """Let an entry pass where `condition(ticket)` holds; deny it with `reason` where it doesn't.
+
+    An exit is asked too, for the note, and passes either way. A condition that raises fails that entry
+    alone. Raises FlowError for a condition that can't be called.
+    """
+    if not callable(condition):
+        raise FlowError(f"where({condition!r}): give a function of the ticket")
     name = getattr(condition, "__name__", "condition")
     said = "the condition" if name == "<lambda>" else name
 
@@ -36,16 +43,23 @@ def allow(
 ) -> Step:
     """Let an entry pass whose symbol, strategy, group and side are listed; an empty list allows all.
 
-    A symbol is listed by its ticker (`ES1!`) or by its root (`ES`); `sides` are `buy` and `sell`.
+    A symbol is listed by its ticker (`ES1!`) or by its root (`ES`); `sides` are `buy` and `sell`. An exit
+    passes with a note. Raises FlowError for a list that is one string, and for a side that is none.
     """
+    lists = {"strategy": strategies, "account group": groups, "side": sides}
+    for name, given in {"symbol": symbols, **lists}.items():
+        if isinstance(given, str):
+            raise FlowError(f"allow: {name} is {given!r}; give a list, like [{given!r}]")
+    if unknown := [side for side in sides if side not in tuple(Side)]:
+        raise FlowError(f"allow: a side is {unknown[0]!r}; write buy or sell")
     wanted = frozenset(map(ticker, symbols))
-    lists = {"strategy": frozenset(strategies), "account group": frozenset(groups), "side": frozenset(sides)}
+    others = [(name, frozenset(given)) for name, given in lists.items()]
 
     def step(ticket: Ticket, now: datetime) -> Ticket:
         if wanted and not wanted & {ticker(ticket.symbol), root(ticket.symbol)}:
             return ticket.deny(Reason.NOT_ALLOWED, f"The symbol {ticket.symbol} is not on the list.")
         found = (ticket.strategy, ticket.account_group, ticket.side.value)
-        for (what, listed), value in zip(lists.items(), found, strict=True):
+        for (what, listed), value in zip(others, found, strict=True):
             if listed and value not in listed:
                 return ticket.deny(Reason.NOT_ALLOWED, f"The {what} {value} is not on the list.")
         return ticket
@@ -55,12 +69,14 @@ def allow(
 
 @operator
 def session(start: str, end: str, tz: str = "UTC", days: str | Collection[str] = "mon-sun") -> Step:
-    """Let an entry pass between `start` and `end` (`HH:MM`, the end excluded) in the time zone `tz`.
+    """Let an entry pass between `start` and `end` (`HH:MM`, the end excluded) by the clocks of `tz`.
 
     A session may cross midnight (`18:00` to `17:00`); it then belongs to the day on which it begins.
-    `days` is `mon-fri`, `sun-thu` or a list like `mon,wed`. Start equal to end is the whole day.
+    `days` is `mon-fri`, `sun-thu` or a list like `mon,wed`. Start equal to end is the whole day. Where the
+    clocks change, it is what they show that counts: an hour that is shown twice is in twice. An exit
+    passes with a note. Raises FlowError for a time, a zone or a day that can't be read.
     """
-    opens, closes, zone = _clock(start), _clock(end), ZoneInfo(tz)
+    opens, closes, zone = _clock(start), _clock(end), _zone(tz)
     said_days = days if isinstance(days, str) else ",".join(days)
     listed = _days(said_days)
 
@@ -85,9 +101,19 @@ def _within(local: datetime, opens: time, closes: time, days: frozenset[int]) ->
 
 def _clock(text: str) -> time:
     try:
-        return time.fromisoformat(text)
+        read = time.fromisoformat(text)
     except ValueError:
-        raise FlowError(f"a session's time is {text!r}; write hours and minutes, like 09:30") from None
+        read = None
+    if read is None or read.tzinfo:
+        raise FlowError(f"a session's time is {text!r}; write hours and minutes, like 09:30")
+    return read
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise FlowError(f"a session's zone is {name!r}; write one like America/New_York") from None
 
 
 def _days(text: str) -> frozenset[int]:

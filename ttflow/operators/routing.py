@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reactivex import Observable, Subject
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from ttflow.operators.core import Meter, Operator
-from ttflow.operators.timing import Key, _key
+from ttflow.operators.bare import guarded
+from ttflow.operators.core import Meter, Operator, Piece, failed
+from ttflow.operators.timing import Key, key_function
 from ttflow.ticket import Ticket
-
-Piece = Callable[[Observable[Any]], Observable[Any]]
 
 
 class Route(Operator):
     """The operator that `route` makes."""
 
     def __init__(self, paths: Mapping[str, Sequence[Piece]], by: Key) -> None:
-        memory = max(
-            (getattr(piece, "memory", 0.0) for path in paths.values() for piece in path), default=0.0
-        )
-        super().__init__("route", lambda: lambda ticket, now: ticket, memory, ", ".join(paths))
-        self.paths, self.by = paths, _key("route", by)
+        self.paths = {name: [guarded(piece) for piece in path] for name, path in paths.items()}
+        memory = max((piece.memory for path in self.paths.values() for piece in path), default=0.0)
+        shown = "; ".join(f"{name}: {' → '.join(map(repr, path))}" for name, path in self.paths.items())
+        super().__init__("route", lambda: lambda ticket, now: ticket, memory, shown)
+        self.by = key_function("route", by)
 
     def metered(self, source: Observable[Any], meter: Meter) -> Observable[Any]:
         """Apply to `source`, counting in `meter`; each path is subscribed once for each subscription."""
 
         def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            doors: dict[Any, Subject[Any]] = {}
             held = CompositeDisposable()
+            doors: dict[Any, Subject[Any]] = {name: Subject() for name in self.paths}
             for name, path in self.paths.items():
-                door = doors[name] = Subject()
-                held.add(door.pipe(*path).subscribe(observer.on_next, observer.on_error, scheduler=scheduler))
+                inner = doors[name].pipe(*path)
+                held.add(inner.subscribe(observer.on_next, observer.on_error, scheduler=scheduler))
 
-            def handle(ticket: Any) -> None:
+            def handle(item: Any) -> None:
                 meter.seen += 1
-                door = doors.get(self.by(ticket)) if isinstance(ticket, Ticket) else None
-                (door or observer).on_next(ticket)
+                door: Subject[Any] | None = None
+                try:
+                    door = doors.get(self.by(item)) if isinstance(item, Ticket) else None
+                except Exception as error:
+                    item = failed(self.name, item, error, meter)
+                (door or observer).on_next(item)
 
-            held.add(source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler))
+            def complete() -> None:
+                for door in doors.values():
+                    door.on_completed()
+                observer.on_completed()
+
+            held.add(source.subscribe(handle, observer.on_error, complete, scheduler=scheduler))
             return held
 
         return Observable(subscribe)
@@ -51,6 +59,7 @@ def route(paths: Mapping[str, Sequence[Piece]], by: Key = "account_group") -> Op
     """Send each ticket through the operators of its path; those that no path names pass by.
 
     `route({"topstep": [throttle(60, by="symbol")]})` throttles one account group alone. `by` is a field of
-    the ticket or a function of it; paths are named by its values. Order is kept.
+    the ticket or a function of it; paths are named by its values. Order is kept. A `by` that raises, or gives
+    what can't be a key, fails that ticket alone; an exit goes on with a note.
     """
     return Route(paths, by)

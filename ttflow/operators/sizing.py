@@ -16,7 +16,8 @@ def size() -> Step:
     """Set what an entry opens: the alert's quantity times the account's multiplier, rounded down to the lot.
 
     While the ledger holds something, the ratio of ours to theirs takes the multiplier's place, so that
-    additions keep the proportion of the first entry.
+    additions keep the proportion of the first entry. Less than one lot is denied. An exit is left as it
+    is: what it closes is what is held.
     """
 
     def step(ticket: Ticket, now: datetime) -> Ticket:

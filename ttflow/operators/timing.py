@@ -12,15 +12,18 @@ from ttflow.ticket import Reason, Ticket
 
 Key = str | Callable[[Ticket], Hashable]
 _MOST = 100_000  # keys that one operator remembers; the oldest is forgotten first
+_LONGEST = 366 * 86_400.0
 
 
 @operator
 def expire(seconds: float) -> Step:
     """Deny an entry that fired more than `seconds` ago by its `timenow`, or, without one, by its arrival.
 
-    A `timenow` in the future (a sender's clock ahead of ours) counts as now.
+    Exactly `seconds` old is still fresh. A `timenow` in the future (a sender's clock ahead of ours) counts
+    as now. An exit never expires; it is noted. Raises FlowError unless `seconds` is above zero and at most
+    a year.
     """
-    limit = timedelta(seconds=_positive("expire", seconds))
+    limit = _limit("expire", seconds)
 
     def step(ticket: Ticket, now: datetime) -> Ticket:
         fired = ticket.alert.fired_at
@@ -34,7 +37,7 @@ def expire(seconds: float) -> Step:
     return step
 
 
-def _window(seconds: float, *args: object, **kwargs: object) -> float:
+def _window(seconds: float, by: object = None) -> float:
     return seconds
 
 
@@ -44,33 +47,39 @@ def _order_asked(ticket: Ticket) -> Hashable:
 
 @operator(memory=_window)
 def throttle(seconds: float, by: Key) -> Step:
-    """Let one entry pass for each key, then none with that key for `seconds`.
+    """Let one entry pass for each key, then none with that key for `seconds`; then one again.
 
     `by` is a field of the ticket (`"strategy"`, `"symbol"`, `"account_group"`) or a function of it; there
-    is no default, since one clock for everything would let one symbol silence another.
+    is no default, since one clock for everything would let one symbol silence another. Each account has
+    keys of its own, so that all accounts of a group get the same alert. A denied entry does not start the
+    time anew; one that a later operator denies does, so gates stand before it. An exit passes with a note,
+    and takes nobody's turn. Raises FlowError for seconds as `expire` does, and for a field that no ticket
+    has.
     """
     return _once("throttle", seconds, by, Reason.THROTTLED, "the last one passed")
 
 
 @operator(memory=_window)
 def dedupe(seconds: float, by: Key = _order_asked) -> Step:
-    """Deny an entry that repeats one of the last `seconds`, by default in strategy, symbol, side, quantity.
+    """Deny an entry that repeats one that passed in the last `seconds`.
 
-    This is for strategies that ask for the same thing over and over; the resending of one and the same
-    alert is recognised before the flow, when it is kept.
+    By default a repeat is the same strategy, symbol, side and quantity, in the same account. This is for
+    strategies that ask for the same thing over and over; the resending of one and the same alert is
+    recognised before the flow, when it is kept. An exit passes with a note. Raises as `throttle` does.
     """
     return _once("dedupe", seconds, by, Reason.REPEATED, "the same was asked for")
 
 
 def _once(name: str, seconds: float, by: Key, reason: Reason, said: str) -> Step:
-    limit, key_of = timedelta(seconds=_positive(name, seconds)), _key(name, by)
+    limit, key_of = _limit(name, seconds), key_function(name, by)
     last: OrderedDict[Hashable, datetime] = OrderedDict()
 
     def step(ticket: Ticket, now: datetime) -> Ticket:
         key = (ticket.account_group, ticket.account, key_of(ticket))
         before = last.get(key)
-        if before is not None and now - before < limit:
-            gone = (now - before).total_seconds()
+        # Either way: a clock that was set back by an hour must not silence a key for that hour.
+        if before is not None and abs(now - before) < limit:
+            gone = abs(now - before).total_seconds()
             return ticket.deny(reason, f"Only {gone:.1f} s since {said}; the limit is {seconds:g} s.")
         if not ticket.reduces:  # an exit takes nobody's turn
             last[key] = now
@@ -82,7 +91,7 @@ def _once(name: str, seconds: float, by: Key, reason: Reason, said: str) -> Step
 
 
 def _forget(last: OrderedDict[Hashable, datetime], before: datetime) -> None:
-    """Drop what no longer matters: a key is forgotten once its time has passed, or when there are too many."""
+    """Drop what no longer matters: keys whose time has passed, and the oldest of too many."""
     while last:
         key, at = next(iter(last.items()))
         if at > before and len(last) <= _MOST:
@@ -90,7 +99,8 @@ def _forget(last: OrderedDict[Hashable, datetime], before: datetime) -> None:
         del last[key]
 
 
-def _key(name: str, by: Key) -> Callable[[Ticket], Hashable]:
+def key_function(name: str, by: Key) -> Callable[[Ticket], Hashable]:
+    """Return `by` as a function of the ticket; raises FlowError for a field that no ticket has."""
     if callable(by):
         return by
     if by not in Ticket.__dataclass_fields__:
@@ -103,7 +113,7 @@ def _key(name: str, by: Key) -> Callable[[Ticket], Hashable]:
     return field
 
 
-def _positive(name: str, seconds: float) -> float:
-    if seconds <= 0:
-        raise FlowError(f"{name}({seconds}): give the seconds as a number above zero")
-    return seconds
+def _limit(name: str, seconds: float) -> timedelta:
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        raise FlowError(f"{name}({seconds!r}): give the seconds as a number above zero, a year at most")
+    return timedelta(seconds=seconds)

@@ -17,7 +17,8 @@ def batch(count: int = 100, seconds: float = 0.1) -> Callable[[Observable[Any]],
     """Gather items into lists of at most `count`, handed on when full or `seconds` after the first.
 
     The time is the running event loop's own, since a watcher's clock decides nothing. Without a running
-    loop a list is handed on when it is full, and at the end. Lists are never empty.
+    loop a list is handed on when it is full, and at the end. Lists are never empty. Raises FlowError for a
+    count below 1 or seconds not above zero.
     """
     if count < 1 or seconds <= 0:
         raise FlowError(f"batch({count}, {seconds}): give a count of at least 1 and seconds above zero")
@@ -42,12 +43,16 @@ def batch(count: int = 100, seconds: float = 0.1) -> Callable[[Observable[Any]],
                 elif len(gathered) == 1 and (loop := _loop()):
                     timers.append(loop.call_later(seconds, flush))
 
+            def stop() -> None:
+                gathered.clear()
+                flush()
+
             def complete() -> None:
                 flush()
                 observer.on_completed()
 
             inner = source.subscribe(handle, observer.on_error, complete, scheduler=scheduler)
-            return CompositeDisposable(inner, Disposable(gathered.clear))
+            return CompositeDisposable(inner, Disposable(stop))
 
         return Observable(subscribe)
 
