@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import timeit
 from ipaddress import ip_network
 
 import pytest
@@ -84,6 +83,12 @@ def test_the_table_is_bounded_and_forgets_who_was_heard_of_longest_ago():
     assert limiter.hit("b") == 0
 
 
+def test_who_was_taken_just_now_is_not_forgotten_for_a_newcomer():
+    limiter = Limiter(Rate(count=2, seconds=60), Clock(), size=2)
+
+    assert [limiter.hit(key) for key in "abaca"] == [0, 0, 0, 0, 30]
+
+
 @given(st.integers(1, 700), st.sampled_from([1, 60, 3600]), st.lists(st.integers(0, 90 * S), max_size=300))
 def test_no_stretch_of_time_takes_more_than_the_burst_and_what_it_earned(count, seconds, waits):
     clock = Clock()
@@ -109,13 +114,6 @@ def test_whoever_waits_as_told_is_taken(count, seconds):
     assert 1 <= wait <= seconds
     clock.ns += wait * S
     assert limiter.hit("a") == 0
-
-
-def test_a_hit_takes_less_than_two_microseconds():
-    limiter = Limiter(Rate(count=10**9, seconds=1))
-    best = min(timeit.repeat(lambda: limiter.hit("52.89.214.238"), number=10_000, repeat=5)) / 10_000
-
-    assert best < 2e-6
 
 
 # Secrets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import json
@@ -27,7 +28,7 @@ from ttflow.errors import JournalUnavailable
 from ttflow.inputs import Kind
 from ttflow.journal import Journal
 from ttflow.settings import Settings
-from ttflow.webhook import Gate, Receipt, routes, server_options
+from ttflow.webhook import AlertHandler, Gate, Receipt, routes, server_options
 
 SECRET = "correct-horse+battery/staple="
 ALERT = b'{"symbol":"AAPL","action":"buy","quantity":100}'
@@ -189,7 +190,15 @@ def test_an_alert_is_kept_and_answered():
 
 
 def test_every_answer_is_json_that_nobody_stores_and_says_nothing_of_the_server():
-    for reply in (post(), post(b"{}"), post(secrets=[SECRET]), post(method="PUT"), post(b"x" * 70_000)):
+    tested = post(b"", "/webhook/test", method="GET")
+    for reply in (
+        post(),
+        post(b"{}"),
+        post(secrets=[SECRET]),
+        post(method="PUT"),
+        post(b"x" * 70_000),
+        tested,
+    ):
         assert reply.headers["Content-Type"] == "application/json; charset=UTF-8"
         assert reply.headers["Cache-Control"] == "no-store"
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -648,8 +657,12 @@ def test_no_error_of_ours_is_anything_but_503(error, caplog):
     assert caplog.records[-1].exc_info
 
 
-def test_a_keep_that_is_cancelled_is_503():
-    assert post(path=HOOK + "/" + quote(SECRET), desk=failing(asyncio.CancelledError())).status == 503
+def test_a_keep_that_is_cancelled_is_503_and_counted():
+    async def work(served):
+        assert (await served.post(path=HOOK + "/" + quote(SECRET))).status == 503
+        return served.gate.counters.results
+
+    assert run(work, desk=failing(asyncio.CancelledError())) == {"unavailable": 1}
 
 
 def test_a_traceback_is_shown_to_who_debugs_on_this_machine_alone():
@@ -678,7 +691,7 @@ def test_an_alert_that_is_kept_too_slowly_is_to_be_sent_again_and_kept_all_the_s
     assert (reply.status, reply.json["error"]) == (503, "unavailable")
 
 
-def test_a_keep_that_fails_after_its_answer_harms_nobody():
+def test_a_keep_that_fails_after_its_answer_harms_nobody(caplog):
     async def work(served):
         go_on = asyncio.Event()
 
@@ -694,6 +707,8 @@ def test_a_keep_that_fails_after_its_answer_harms_nobody():
         assert (await served.post()).status == 200
 
     run(work, patience_s=0.01)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def settled(condition):
@@ -702,9 +717,10 @@ async def settled(condition):
         await asyncio.sleep(0)
 
 
-def test_a_sender_that_goes_away_does_not_stop_its_alert_from_being_kept():
+def test_a_sender_that_goes_away_does_not_stop_its_alert_from_being_kept(monkeypatch):
     async def work(served):
-        entered, go_on = asyncio.Event(), asyncio.Event()
+        entered, gone, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(AlertHandler, "on_connection_close", lambda handler: gone.set())
 
         async def keeping():
             entered.set()
@@ -715,7 +731,7 @@ def test_a_sender_that_goes_away_does_not_stop_its_alert_from_being_kept():
         writer.write(request())
         await entered.wait()
         writer.transport.abort()
-        await asyncio.sleep(0.02)  # the server hears of it
+        await gone.wait()
         go_on.set()
         await settled(lambda: served.gate.counters.results)
         assert len(served.desk.kept) == 1
