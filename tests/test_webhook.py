@@ -657,6 +657,18 @@ def test_no_error_of_ours_is_anything_but_503(error, caplog):
     assert caplog.records[-1].exc_info
 
 
+def test_an_error_in_answering_itself_is_503_and_logs_no_address(caplog, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(Gate, "note", fail)
+    reply = post(path=HOOK + "/" + quote(SECRET))
+
+    assert (reply.status, reply.json["error"], reply.headers["Retry-After"]) == (503, "unavailable", "5")
+    assert "out of order" in caplog.text
+    assert HOOK not in caplog.text
+
+
 def test_a_keep_that_is_cancelled_is_503_and_counted():
     async def work(served):
         assert (await served.post(path=HOOK + "/" + quote(SECRET))).status == 503
