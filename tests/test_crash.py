@@ -1,0 +1,56 @@
+"""Kill the desk in every way we know, start it again on the same journal, and hold it to the laws.
+
+The same harness must find the faults that are planted on purpose: a check that nobody saw fail is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from crash.harness import Harness, plan
+
+ANY_TIME = [("", 0.15)] * 2
+STALLS = [("stall:3", None), ("stall:5", None), ("stall:8", None), ("stall:4", None)]
+
+
+async def killed(journal, seed, deaths, **more):
+    """Kill a desk once for each of `deaths`, let it settle, and say what was found broken."""
+    async with Harness.running(journal, seed, **more) as harness:
+        for crash, kill_after_s in deaths:
+            await harness.cycle(crash, kill_after_s=kill_after_s)
+        await harness.settle()
+        return harness, await harness.judge()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_anywhere_it_keeps_every_law(tmp_path, seed):
+    deaths = list(plan(rounds=3, seed=seed))
+
+    harness, broken = asyncio.run(killed(tmp_path / "ttflow.db", seed, deaths))
+
+    assert broken == []
+    assert harness.cycles == len(deaths) >= 30
+    assert harness.by_itself >= len(deaths) / 2, f"too few crash points were reached: {harness.crashed}"
+    assert sum(bool(sent.acknowledged) for sent in harness.sent) > 2 * harness.cycles
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mutant", "deaths", "found"),
+    [
+        ("acknowledge_early", STALLS, "Acknowledged and lost"),
+        ("send_early", STALLS, "arrived 2 times"),
+        ("random_ids", ANY_TIME, "A replay decides otherwise"),
+        ("send_again", ANY_TIME, "arrived 2 times"),
+        ("keep_repeats", ANY_TIME, "Kept 2 times"),
+        ("forget_unknown", ANY_TIME, "stands at the broker as"),
+    ],
+)
+def test_the_harness_finds_a_fault_planted_on_purpose(tmp_path, mutant, deaths, found):
+    trouble = () if mutant == "send_early" else ("lose", "drop", "error")
+
+    _, broken = asyncio.run(killed(tmp_path / "ttflow.db", 1, deaths, mutant=mutant, trouble=trouble))
+
+    assert any(found in sentence for sentence in broken), broken
