@@ -64,7 +64,7 @@ class Desk:
         brokers: Mapping[str, Broker] | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = self._given = settings or Settings()
         self.flow_function = flow or builtin.flow
         self.clock = clock
         self.brokers = connect(self.settings, brokers or {})
@@ -127,7 +127,7 @@ class Desk:
         raw = {
             "version": __version__,
             "flow": f"{self.flow_function.__module__}:{self.flow_function.__qualname__}",
-            "settings": self.settings.deciding(),
+            "settings": self._given.deciding(),
             "brokers": sorted(self.brokers),
         }
         await self._keep_and_decide(Kind.START, raw)
