@@ -1,9 +1,13 @@
 """What an alert does to a position, walked rule by rule."""
 
+import json
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from ttflow import operators as ops
+from ttflow.inputs import Kind
 from ttflow.order import Leg, OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
@@ -369,3 +373,752 @@ class TestPrices:
         (trade,) = walk.trades
         assert (trade.gross_pnl, trade.commission, trade.net_pnl) == (500, 4, 496)
         assert walk.rows("accounts")[0].cash == 100_496
+
+
+def script(walk, *steps, account="paper"):
+    """Tell the simulator what to do with the account's next orders."""
+    walk.command("script", scope=f"desk/{account}", steps=steps)
+
+
+def of(walk, ticket):
+    """The ticket as it stands now."""
+    (found,) = walk.tickets(ticket.seq)
+    return found
+
+
+def protection(walk):
+    """The protective orders that stand: leg, quantity left and price."""
+    rows = [row for row in walk.orders() if row.leg in (Leg.STOP_LOSS, Leg.TAKE_PROFIT) and not row.ended]
+    return sorted((row.leg.value, row.remaining, row.stop_price or row.limit_price) for row in rows)
+
+
+class TestRule2And3TheBrokersNet:
+    def bought(self, **group):
+        walk = live(**group)
+        send(walk, action="buy", quantity=2)
+        walk.filled(walk.orders()[-1], 100)
+        return walk
+
+    def test_a_difference_bars_opening_until_it_is_explained(self):
+        walk = self.bought()
+        walk.snapshot({"AAPL": 5})
+
+        ticket = send(walk, action="buy", quantity=1)
+
+        assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.BOOK_MISMATCH)
+
+    def test_a_difference_that_goes_away_was_none(self):
+        walk = self.bought()
+        walk.snapshot({"AAPL": 5})
+        walk.snapshot({"AAPL": 2})
+
+        ticket = send(walk, action="buy", quantity=1)
+
+        assert ticket.status is Status.ORDERED
+
+    def test_a_difference_that_stands_is_booked_as_manual(self):
+        walk = self.bought()
+        walk.snapshot({"AAPL": 5})
+        walk.snapshot({"AAPL": 5}, after=6)
+
+        assert (walk.position("walker"), walk.position("manual")) == (2, 3)
+        assert send(walk, action="buy", quantity=1).status is Status.ORDERED
+
+    def test_a_manual_close_comes_off_the_ledgers_first_in_first_out(self):
+        walk = live(strategies=("walker", "second"))
+        for strategy in ("walker", "second"):
+            send(walk, strategy=strategy, action="buy", quantity=2)
+            walk.filled(walk.orders()[-1], 100)
+
+        walk.snapshot({"AAPL": 1})
+        walk.snapshot({"AAPL": 1}, after=6)
+
+        assert (walk.position("walker"), walk.position("second"), walk.position("manual")) == (0, 1, 0)
+
+    def test_a_manual_close_withdraws_the_brackets_of_what_it_closed(self):
+        walk = live()
+        send(walk, action="buy", quantity=2, stop_loss={"price": 90})
+        walk.filled(walk.orders()[-1], 100)
+        walk.report(walk.orders(leg=Leg.STOP_LOSS)[0], "accepted")
+
+        walk.snapshot({})
+        walk.snapshot({}, after=6)
+
+        assert ("cancel", Leg.STOP_LOSS) in [(effect.kind, effect.order.leg) for effect in walk.sent]
+
+    def test_an_exit_never_goes_past_what_the_other_ledgers_hold(self):
+        walk = self.bought()
+        walk.snapshot({"AAPL": 1})
+
+        send(walk, action="exit", quantity=None)
+
+        assert walk.orders(leg=Leg.CLOSE)[0].quantity == 1
+
+
+class TestRule9AnExitStands:
+    def test_refused_twice_then_accepted_with_a_restart_in_between(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2)
+        script(walk, "refuse", "refuse")
+
+        ticket = send(walk, action="exit", quantity=None)
+        assert (ticket.status, walk.position()) == (Status.OPEN, 2)
+        walk.tick(after=1)
+        walk.restart()
+        assert walk.position() == 2
+        walk.tick(after=3)
+
+        assert (of(walk, ticket).status, walk.position()) == (Status.FILLED, 0)
+        assert [order.attempt for order in walk.orders(leg=Leg.CLOSE)] == [1, 2, 3]
+
+    def test_pauses_grow_between_attempts(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        script(walk, *["refuse"] * 9)
+        ticket = send(walk, action="exit", quantity=None)
+
+        pauses = []
+        for _ in range(8):
+            pauses.append((of(walk, ticket).until - walk.clock.now).total_seconds())
+            walk.tick(after=pauses[-1])
+
+        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+    def test_a_partly_filled_entry_is_withdrawn_and_what_it_filled_closed(self):
+        walk = desk()
+        script(walk, "partial 1")
+        entry = send(walk, action="buy", quantity=3, order_type="limit", limit_price=100)
+        assert walk.position() == 1
+
+        send(walk, action="exit", quantity=None)
+        walk.price(price=99)
+
+        assert walk.position() == 0
+        assert of(walk, entry).status is Status.FILLED
+        assert all(order.ended for order in walk.orders())
+
+    def test_a_newer_alert_that_says_where_to_be_takes_the_place_of_an_exit(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        script(walk, "refuse")
+        ticket = send(walk, action="exit", quantity=None)
+
+        send(walk, action="target", quantity=None, position_size=1, after=0.2)
+
+        assert (of(walk, ticket).status, of(walk, ticket).reason) == (Status.CANCELLED, Reason.SUPERSEDED)
+        assert walk.position() == 1
+
+    def test_an_entry_that_comes_meanwhile_waits_behind_the_exit(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        script(walk, "refuse")
+        send(walk, action="exit", quantity=None)
+
+        entry = send(walk, action="buy", quantity=1, after=0.2)
+        assert entry.status is Status.OPEN
+        walk.tick(after=2)
+
+        assert walk.position() == 1
+        assert [trade.quantity for trade in walk.trades] == [1]
+
+    def test_without_a_price_an_exit_goes_as_soon_as_there_is_one(self):
+        walk = live()
+        send(walk, action="buy", quantity=1, price=None)
+        walk.filled(walk.orders()[-1], 100)
+
+        ticket = send(walk, action="exit", quantity=None, price=None)
+
+        assert ticket.status is Status.ORDERED  # a broker needs no price of ours
+
+    def test_an_exit_behind_an_unsettled_order_waits_and_is_sized_by_its_report(self):
+        walk = live()
+        send(walk, action="buy", quantity=3)
+
+        ticket = send(walk, action="exit", quantity=None, after=0.5)
+        assert ticket.status is Status.OPEN
+        walk.filled(walk.orders()[0], 100, after=0.5)
+
+        (close,) = walk.orders(leg=Leg.CLOSE)
+        assert close.quantity == 3
+
+    def test_no_position_is_not_said_while_an_entry_is_in_doubt(self):
+        walk = live()
+        send(walk, action="buy", quantity=1)
+        walk.report(walk.orders()[0], "unknown")
+
+        ticket = send(walk, action="exit", quantity=None)
+        assert ticket.status is Status.OPEN
+        walk.report(walk.orders()[0], "refused")
+
+        assert of(walk, ticket).reason == Reason.NO_POSITION
+
+
+class TestRule10WhatMayStopAnExit:
+    @pytest.mark.parametrize(
+        "gate",
+        [
+            ops.where(lambda ticket: False),
+            ops.allow(symbols=["OTHER"]),
+            ops.session("00:00", "00:01"),
+            ops.expire(0.000001),
+            ops.throttle(3600, by="strategy"),
+            ops.dedupe(3600),
+            ops.where(lambda ticket: 1 / 0),
+        ],
+        ids=repr,
+    )
+    def test_no_gate_stops_it(self, gate):
+        settings = Settings.model_validate({"groups": {"desk": {"broker": "simulator"}}})
+        gated = {"on": False}
+
+        def flow(alerts, desk):
+            return alerts.pipe(ops.route({True: [gate]}, by=lambda ticket: gated["on"]), ops.size())
+
+        walk = Walk(settings, flow)
+        send(walk, action="buy", quantity=1)
+        gated["on"] = True
+        send(walk, strategy="other", action="buy", quantity=1)
+        send(walk, strategy="other", action="buy", quantity=1)
+
+        ticket = send(walk, action="exit", quantity=None, timenow="2026-03-02T08:00:00Z")
+
+        assert (of(walk, ticket).status, walk.position("walker")) == (Status.FILLED, 0)
+
+    @pytest.mark.parametrize("command", [{"scope": "*"}, {"scope": "desk"}, {"scope": "desk/walker"}])
+    def test_no_halt_stops_it(self, command):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        walk.command("halt", **command)
+
+        send(walk, action="exit", quantity=None)
+
+        assert walk.position() == 0
+        assert send(walk, action="buy", quantity=1).reason == Reason.TRADING_HALTED
+
+    def test_a_halted_strategy_gets_out(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        walk.command("mode", strategy="walker", mode="halted")
+
+        send(walk, action="sell", quantity=1, position_size=0)
+
+        assert walk.position() == 0
+
+    def test_an_exit_overtakes_an_entry_that_hangs_for_more_than_two_seconds(self):
+        walk = live()
+        send(walk, action="buy", quantity=1)
+        walk.filled(walk.orders()[-1], 100)
+        send(walk, action="buy", quantity=1)  # no answer comes
+
+        ticket = send(walk, action="exit", quantity=None, after=0.5)
+        assert of(walk, ticket).status is Status.OPEN
+        walk.tick(after=1.6)
+
+        (close,) = walk.orders(leg=Leg.CLOSE)
+        assert close.quantity == 1
+        assert walk.sent[-2].kind == "cancel"
+
+
+class TestRule11NoOrderTwice:
+    def bought(self):
+        walk = live()
+        send(walk, action="buy", quantity=1)
+        walk.filled(walk.orders()[-1], 100)
+        return walk
+
+    def test_an_entry_that_is_not_found_stays_unknown(self):
+        walk = live()
+        ticket = send(walk, action="buy", quantity=1)
+        walk.report(walk.orders()[0], "unknown")
+        walk.report(walk.orders()[0], "not_found")
+
+        assert of(walk, ticket).status is Status.UNKNOWN
+        assert [effect.kind for effect in walk.sent] == ["submit", "find"]
+
+    def test_an_exit_that_is_not_found_with_its_position_unchanged_gets_a_new_attempt(self):
+        walk = self.bought()
+        send(walk, action="exit", quantity=None)
+        walk.report(walk.orders()[-1], "unknown")
+        walk.put(
+            Kind.REPORT,
+            json.dumps({"order_id": walk.orders()[-1].order_id, "outcome": "not_found", "net": "1"}),
+        )
+        walk.tick(after=2)
+
+        first, second = walk.orders(leg=Leg.CLOSE)
+        assert (first.status, second.attempt) == (OrderStatus.FAILED, 2)
+        assert first.order_id != second.order_id
+
+    def test_an_exit_that_is_not_found_with_its_position_gone_is_not_tried_again(self):
+        walk = self.bought()
+        send(walk, action="exit", quantity=None)
+        walk.report(walk.orders()[-1], "unknown")
+        walk.put(
+            Kind.REPORT,
+            json.dumps({"order_id": walk.orders()[-1].order_id, "outcome": "not_found", "net": "0"}),
+        )
+        walk.tick(after=100)
+
+        assert len(walk.orders(leg=Leg.CLOSE)) == 1
+
+    def test_what_was_submitting_at_a_crash_is_looked_up_and_not_sent_again(self):
+        walk = live()
+        send(walk, action="buy", quantity=1)
+        walk.restart()
+
+        walk.start()
+
+        assert walk.orders()[0].status is OrderStatus.UNKNOWN
+        assert [effect.kind for effect in walk.sent] == ["submit", "find"]
+
+
+class TestRule12To14Brackets:
+    def test_an_entry_brings_its_stop_and_target(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2, stop_loss={"offset": 5}, take_profit={"percent": 10})
+
+        assert protection(walk) == [("stop_loss", 2, 95), ("take_profit", 2, 110)]
+
+    def test_the_other_one_is_cancelled_when_one_fills(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2, stop_loss={"price": 95}, take_profit={"price": 110})
+
+        walk.price(price=111)
+
+        assert (walk.position(), protection(walk)) == (0, [])
+        assert walk.fills[-1].price == 110
+
+    def test_a_stop_fills_at_the_worse_of_its_level_and_the_price(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+
+        walk.price(price=92)
+
+        assert walk.fills[-1].price == 92
+
+    def test_the_protective_quantity_follows_the_ledger(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2, stop_loss={"price": 95})
+        send(walk, action="buy", quantity=1)
+        assert protection(walk) == [("stop_loss", 3, 95)]
+
+        send(walk, action="sell", quantity=2)
+
+        assert protection(walk) == [("stop_loss", 1, 95)]
+
+    def test_several_targets_take_their_quantities_one_by_one(self):
+        walk = desk()
+        targets = [{"price": 110, "quantity": 1}, {"price": 120, "quantity": 2}]
+        send(walk, action="buy", quantity=3, stop_loss={"price": 95}, take_profit=targets)
+
+        walk.price(price=112)
+        assert protection(walk) == [("stop_loss", 2, 95), ("take_profit", 2, 120)]
+        walk.price(price=121)
+
+        assert (walk.position(), protection(walk)) == (0, [])
+
+    def test_a_trailing_stop_follows_the_best_price(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"offset": 5, "trail": True})
+        walk.price(price=110)
+        walk.price(price=107)
+        assert protection(walk) == [("stop_loss", 1, 105)]
+
+        walk.price(price=104)
+
+        assert walk.fills[-1].price == 104
+
+    def test_a_stop_moves_to_break_even_once_it_is_earned(self):
+        walk = desk()
+        send(walk, action="sell", quantity=1, stop_loss={"offset": 5, "break_even": 4})
+        walk.price(price=97)
+        assert protection(walk) == [("stop_loss", 1, 105)]
+
+        walk.price(price=96)
+
+        assert protection(walk) == [("stop_loss", 1, 100)]
+
+    def test_an_update_moves_what_it_names(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95}, take_profit={"price": 110})
+
+        ticket = send(walk, action="update", quantity=None, stop_loss={"price": 99})
+
+        assert ticket.status is Status.DONE
+        assert protection(walk) == [("stop_loss", 1, 99), ("take_profit", 1, 110)]
+
+    def test_an_update_without_a_position_says_so(self):
+        ticket = send(desk(), action="update", quantity=None, stop_loss={"price": 99})
+
+        assert ticket.reason == Reason.NOTHING_TO_UPDATE
+
+    @pytest.mark.parametrize("command", ["halt", "cancel", "demote"])
+    def test_protection_outlives_a_halt_a_cancel_and_a_demotion(self, command):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+
+        if command == "halt":
+            walk.command("halt")
+        elif command == "cancel":
+            send(walk, action="cancel", quantity=None)
+        else:
+            walk.command("mode", strategy="walker", mode="halted")
+
+        assert protection(walk) == [("stop_loss", 1, 95)]
+
+    def test_refused_protection_is_tried_again(self):
+        walk = desk()
+        script(walk, "accept", "refuse")
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+        assert protection(walk) == []
+
+        walk.tick(after=1)
+
+        assert protection(walk) == [("stop_loss", 1, 95)]
+
+    def test_protection_that_stays_refused_flattens_the_position_within_five_seconds_or_so(self):
+        walk = desk()
+        script(walk, "accept", *["refuse"] * 4)
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+
+        for _ in range(6):
+            walk.tick(after=1)
+
+        assert walk.position() == 0
+        assert "unprotected" in {notice.kind for notice in walk.rows("notices")}
+
+    def test_an_exit_withdraws_the_bracket_first(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+
+        send(walk, action="exit", quantity=None, price=94)
+
+        assert walk.position() == 0
+        assert [trade.quantity for trade in walk.trades] == [1]
+
+    def test_a_stop_that_fills_while_an_exit_is_on_its_way_does_not_flip_the_position(self):
+        walk = live()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+        walk.filled(walk.orders()[-1], 100)
+        (stop,) = walk.orders(leg=Leg.STOP_LOSS)
+        walk.report(stop, "accepted")
+
+        ticket = send(walk, action="exit", quantity=None)
+        assert walk.sent[-1].kind == "cancel"
+        walk.filled(stop, 95)  # it filled before the cancel arrived
+
+        assert walk.position() == 0
+        assert walk.orders(leg=Leg.CLOSE) == []
+        assert of(walk, ticket).reason == Reason.NO_POSITION
+
+    def test_an_exit_closes_the_rest_once_the_stop_is_cancelled(self):
+        walk = live()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+        walk.filled(walk.orders()[-1], 100)
+        (stop,) = walk.orders(leg=Leg.STOP_LOSS)
+        walk.report(stop, "accepted")
+        send(walk, action="exit", quantity=None)
+        assert walk.orders(leg=Leg.CLOSE) == []
+
+        walk.report(stop, "cancelled")
+
+        assert walk.orders(leg=Leg.CLOSE)[0].quantity == 1
+
+    def test_a_group_may_require_protection(self):
+        walk = desk(disaster_stop={"percent": 2})
+
+        send(walk, action="buy", quantity=1)
+
+        assert protection(walk) == [("stop_loss", 1, 98)]
+
+
+class TestRule15And16Modes:
+    def held(self):
+        walk = live(sides="both")
+        send(walk, action="buy", quantity=1)
+        walk.filled(walk.orders()[-1], 100)
+        walk.command("mode", strategy="walker", mode="paper")
+        return walk
+
+    def test_demoted_while_it_holds_increases_are_denied_and_exits_go_where_the_position_is(self):
+        walk = self.held()
+        assert send(walk, action="buy", quantity=1).reason == Reason.MODE_CHANGING
+
+        ticket = send(walk, action="exit", quantity=None)
+
+        assert (ticket.account, walk.orders()[-1].broker) == ("main", "scripted")
+
+    def test_after_the_exit_it_trades_in_its_shadow_book(self):
+        walk = self.held()
+        send(walk, action="exit", quantity=None)
+        walk.filled(walk.orders()[-1], 99)
+
+        ticket = send(walk, action="buy", quantity=1)
+
+        assert (ticket.account, ticket.status) == ("main~paper", Status.FILLED)
+        assert walk.fills[-1].mode == "paper"
+
+    def test_a_reversal_closes_live_and_opens_in_the_shadow(self):
+        walk = self.held()
+        send(walk, action="sell", quantity=2)
+
+        walk.filled(walk.orders()[-1], 99)
+
+        assert (walk.position(account="main"), walk.position(account="main~paper")) == (0, -1)
+
+    def test_a_strategy_never_seen_starts_on_paper_even_in_a_live_group(self):
+        walk = live(strategies=())
+
+        ticket = send(walk, action="buy", quantity=1)
+
+        assert (ticket.account, walk.sent) == ("main~paper", [])
+
+    def test_a_group_that_is_not_live_trades_in_the_shadow(self):
+        walk = live(live=False)
+
+        assert send(walk, action="buy", quantity=1).account == "main~paper"
+
+
+class TestRule20OutOfOrder:
+    def test_exit_and_entry_300_ms_apart_in_the_wrong_order(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        entry = send(
+            walk,
+            action="sell",
+            quantity=1,
+            prev_market_position="flat",
+            market_position="short",
+            position_size=-1,
+        )
+        assert (entry.status, walk.position()) == (Status.OPEN, 1)
+
+        send(
+            walk,
+            action="sell",
+            quantity=1,
+            after=0.3,
+            prev_market_position="long",
+            market_position="flat",
+            position_size=0,
+        )
+
+        assert (of(walk, entry).status, walk.position()) == (Status.FILLED, -1)
+
+    def test_what_nothing_resolves_is_handled_after_half_a_second(self):
+        walk = desk()
+        ticket = send(walk, action="sell", quantity=2, prev_market_position="long", position_size=-1)
+        assert ticket.status is Status.OPEN
+        assert walk.desk.engine.due == walk.clock.now + timedelta(seconds=0.5)
+
+        walk.tick(after=0.5)
+
+        assert (of(walk, ticket).status, walk.position()) == (Status.FILLED, -1)
+
+
+class TestRule21StaleAndBacklogs:
+    def test_an_exit_never_expires(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, timenow="2026-03-01T00:00:00Z")
+
+        walk.alert(account_group="desk", action="buy", quantity=1)
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T08:00:00Z", after=3600)
+
+        assert walk.position() == 0
+
+    def test_an_exit_closes_only_what_was_opened_before_its_own_time(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, timenow="2026-03-02T09:00:01Z")
+        send(walk, action="buy", quantity=2, timenow="2026-03-02T09:00:03Z")
+
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T09:00:02Z")
+
+        assert walk.position() == 2
+
+    def test_of_the_same_second_an_exit_closes_everything(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, timenow="2026-03-02T09:00:01Z")
+
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T09:00:01Z")
+
+        assert walk.position() == 0
+
+    def test_a_stale_reversal_keeps_its_closing_leg(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+
+        ticket = send(walk, action="reverse", quantity=None, timenow="2026-03-02T08:00:00Z")
+
+        assert (walk.position(), ticket.reason) == (0, Reason.STALE)
+
+    def test_a_ten_minute_outage_with_five_targets_queued(self):
+        walk = live(sides="both")
+        send(walk, action="buy", quantity=1)  # the broker does not answer for ten minutes
+        first = walk.orders()[0]
+        targets = [
+            send(walk, action="target", quantity=None, position_size=size, after=120)
+            for size in (2, -1, 3, 0, -2)
+        ]
+
+        walk.filled(first, 100)
+
+        *others, last = [of(walk, ticket) for ticket in targets]
+        assert {(t.status, t.reason) for t in others} == {(Status.DENIED, Reason.SUPERSEDED)}
+        assert last.status is Status.ORDERED
+        assert walk.orders()[-1].leg is Leg.CLOSE
+
+
+class TestRule22Repeats:
+    def test_a_repeated_id_with_another_body_is_denied_and_noticed(self):
+        walk = desk()
+        send(walk, id="a1", action="buy", quantity=1)
+
+        ticket = send(walk, id="a1", action="buy", quantity=5, of=2)
+
+        assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.DUPLICATE_ID)
+        assert walk.rows("notices")[-1].kind == "duplicate_id"
+
+    def test_identical_adds_within_a_minute_are_all_made(self):
+        walk = desk()
+        for _ in range(3):
+            send(walk, action="buy", quantity=1, after=19)
+
+        assert walk.position() == 3
+
+
+class TestRule23TheContractIsFixedUntilFlat:
+    def test_an_add_goes_to_the_contract_that_is_held(self):
+        walk = desk()
+        send(walk, symbol="ESZ2026", action="buy", quantity=1, price=5000)
+
+        send(walk, symbol="ESH2027", action="buy", quantity=1, price=5050)
+
+        assert {order.symbol for order in walk.orders()} == {"ESZ2026"}
+
+
+class TestRule24HaltAndFlatten:
+    def test_a_halt_cancels_opening_orders_and_keeps_the_position(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 90})
+        entry = send(walk, strategy="other", action="buy", quantity=1, order_type="limit", limit_price=80)
+
+        walk.command("halt")
+
+        assert of(walk, entry).reason == Reason.TRADING_HALTED
+        assert (walk.position("walker"), protection(walk)) == (1, [("stop_loss", 1, 90)])
+
+    def test_flatten_closes_too_and_repeats_until_flat(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2, stop_loss={"price": 90})
+        script(walk, "refuse")
+
+        walk.command("flatten")
+        assert walk.position() == 2
+        walk.tick(after=1)
+
+        assert (walk.position(), protection(walk)) == (0, [])
+        assert send(walk, action="buy", quantity=1).reason == Reason.TRADING_HALTED
+
+    def test_flatten_of_one_strategy_leaves_the_others_alone(self):
+        walk = desk()
+        send(walk, strategy="one", action="buy", quantity=1)
+        send(walk, strategy="two", action="buy", quantity=1)
+
+        walk.command("flatten", scope="desk/one")
+
+        assert (walk.position("one"), walk.position("two")) == (0, 1)
+        assert send(walk, strategy="two", action="buy", quantity=1).status is Status.FILLED
+
+    def test_an_order_that_no_alert_caused_has_no_alert_id(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        walk.command("flatten")
+
+        assert walk.orders()[-1].alert_id is None
+
+    def test_resume_lets_opening_go_on(self):
+        walk = desk()
+        walk.command("halt")
+        walk.command("resume")
+
+        assert send(walk, action="buy", quantity=1).status is Status.FILLED
+
+
+class TestAccounts:
+    def test_three_accounts_of_which_one_rejects(self):
+        walk = desk(accounts=[{"name": name} for name in ("a", "b", "c")])
+        script(walk, "refuse", account="b")
+
+        tickets = walk.alert(account_group="desk", action="buy", quantity=1)
+
+        assert [ticket.status for ticket in tickets] == [Status.FILLED, Status.REJECTED, Status.FILLED]
+
+    def test_each_account_has_fees_and_slippage_of_its_own(self):
+        accounts = [
+            {"name": "cheap"},
+            {"name": "dear", "commission": {"per_order": 5}, "slippage": {"fixed": 1}},
+        ]
+        walk = desk(accounts=accounts)
+
+        walk.alert(account_group="desk", action="buy", quantity=1)
+
+        assert [(fill.price, fill.commission) for fill in walk.fills] == [(100, 0), (101, 5)]
+
+    def test_fractional_crypto_leaves_no_dust(self):
+        walk = desk(accounts=({"name": "third", "multiplier": "0.333333333"},))
+        send(walk, symbol="BTCUSDT", action="buy", quantity="0.1", price=60000)
+        for _ in range(3):
+            send(walk, symbol="BTCUSDT", action="sell", quantity="0.0333333", price=60000)
+
+        send(walk, symbol="BTCUSDT", action="sell", quantity="0.0000001", price=60000)
+
+        assert walk.position() == 0
+
+
+class TestSimulator:
+    def test_orders_can_be_delayed_by_script_and_meet_the_price_of_then(self):
+        walk = desk()
+        script(walk, "delay 5")
+        send(walk, action="buy", quantity=1, price=100)
+        walk.price(price=103)
+
+        walk.tick(after=5)
+
+        assert [fill.price for fill in walk.fills] == [103]
+
+    def test_cancel_after_withdraws_what_did_not_fill(self):
+        walk = desk()
+        ticket = send(walk, action="buy", quantity=1, order_type="limit", limit_price=90, cancel_after=30)
+        assert walk.desk.engine.due == walk.clock.now + timedelta(seconds=30)
+
+        walk.tick(after=30)
+
+        assert of(walk, ticket).status is Status.EXPIRED
+
+    @pytest.mark.parametrize(("tif", "filled"), [("ioc", 1), ("fok", 0)])
+    def test_time_in_force_lets_nothing_rest(self, tif, filled):
+        walk = desk()
+        script(walk, "partial 1")
+
+        send(walk, action="buy", quantity=3, order_type="limit", limit_price=100, time_in_force=tif)
+
+        assert walk.position() == filled
+        assert all(order.ended for order in walk.orders())
+
+    @pytest.mark.parametrize(
+        ("kind", "prices", "fills"),
+        [
+            ({"order_type": "stop", "stop_price": 105}, [104, 106], [106]),
+            ({"order_type": "stop_limit", "stop_price": 105, "limit_price": 107}, [104, 106], [106]),
+            ({"order_type": "stop_limit", "stop_price": 105, "limit_price": 105}, [104, 106, 105], [105]),
+            ({"order_type": "limit", "limit_price": 95}, [96, 93], [95]),
+        ],
+    )
+    def test_resting_entries_wait_for_their_price(self, kind, prices, fills):
+        walk = desk()
+        send(walk, action="buy", quantity=1, **kind)
+
+        for price in prices:
+            walk.price(price=price)
+
+        assert [fill.price for fill in walk.fills] == fills

@@ -208,9 +208,9 @@ class ScriptedBroker:
     """A broker in memory that does what its script says, and remembers every order that reached it.
 
     `script` says what comes next: `accept`, `refuse`, `lose` (the order arrives, its answer doesn't), `drop`
-    (it never arrives), `unsent` (nothing left, and the adapter knows). When it is used up, orders are accepted
-    and filled whole at `price(order)`. `orders` maps our id to how often the order arrived; more than once is
-    a broken law.
+    (it never arrives), `unsent` (nothing left, and the adapter knows). When it is used up, orders are
+    accepted and filled whole at `price(order)`. `orders` maps our id to how often the order arrived; more
+    than once is a broken law.
     """
 
     def __init__(self, *script: str, price: Callable[[Order], Any] = lambda order: 100) -> None:

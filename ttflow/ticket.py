@@ -162,9 +162,9 @@ class Ticket:
 
     The first fields are the ticket's row in the journal; `until` is when it is looked at again. The others
     travel with it: `alert`; `now`, the time of the input being applied (operators read no other clock);
-    `leg`, `side` and `asked` (the strategy's units), what this pass through the flow is about; `quantity`, ours, which `size` sets;
-    `position`, what the ledger holds; `ratio`, ours to theirs while it holds something; `multiplier` of
-    the account; `statistics` of the strategy; `tags`.
+    `leg`, `side` and `asked` (the strategy's units), what this pass through the flow is about; `quantity`,
+    ours, which `size` sets; `position`, what the ledger holds; `ratio`, ours to theirs while it holds
+    something; `multiplier` of the account; `statistics` of the strategy; `tags`.
     """
 
     seq: int
