@@ -106,6 +106,10 @@ def client_for(settings: Settings, url: str | None = None) -> Client:
 # Asking it
 
 
+class Unknown(RequestError):
+    """The desk has no such thing: a group or a strategy that isn't there."""
+
+
 class Answer(NamedTuple):
     """What the webhook answered; `retry_s` is how long it asks to wait, None where it doesn't."""
 
@@ -193,6 +197,8 @@ class Client:
                 f"The desk at {self.base} wants its API token: name its --journal, or set TTFLOW_API_TOKEN."
             )
         if isinstance(told, dict) and "message" in told:
+            if status == 404:
+                raise Unknown(str(told["message"]))
             raise RequestError(str(told["message"]))
         raise RequestError(f"{self.base} is no desk of ttflow: it answered {status}; look at the address.")
 

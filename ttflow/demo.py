@@ -11,6 +11,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,11 +50,11 @@ PAUSE_S = 0.15
 
 @dataclass
 class Tally:
-    """What the demo posted, and what it still waits for: the alerts whose order rests, by their number."""
+    """What the demo posted: how it was answered, each kept alert's number, and those whose order rests."""
 
     answers: Counter[str] = field(default_factory=Counter)
-    resting: dict[str, int] = field(default_factory=dict)
-    last: str = ""
+    numbers: dict[str, int] = field(default_factory=dict)
+    resting: set[str] = field(default_factory=set)
 
     @property
     def sent(self) -> int:
@@ -144,34 +145,34 @@ async def _tell(client: Client, tally: Tally, at: int, body: bytes, answer: Answ
     head = f"{at:>3}", clean(str(alert.get("strategy", "?"))), asked(alert)
     if not answer.kept:
         tally.answers["refused"] += 1
-        click.echo(_line(*head, status("refused", 9), f"{answer.status}: {answer.problem}"))
+        code = f"answered {answer.status}"
+        click.echo(_line(*head, status("refused", 9), f"{code}: {answer.problem}", code))
         return
     alert_id = answer.body["alert_id"]
     if answer.body.get("duplicate"):
         tally.answers["repeats"] += 1
-        click.echo(_line(*head, status("repeat", 9), f"of {alert_id}, sent before; nothing is ordered twice"))
+        text = f"of {tally.numbers.get(alert_id, '?')}; nothing is ordered twice"
+        click.echo(_line(*head, status("repeat", 9), text))
         return
     tally.answers["kept"] += 1
-    tally.last = alert_id
+    tally.numbers[alert_id] = at
     story = await asyncio.to_thread(client.story, alert_id, 5.0)
     for ticket in story["tickets"] if story else ():
-        click.echo(_line(*head, status(ticket["status"], 9), outcome(ticket)))
+        click.echo(_line(*head, status(ticket["status"], 9), outcome(ticket), str(ticket["reason"] or "")))
         if ticket["status"] not in OUTCOMES:
-            tally.resting[alert_id] = at
+            tally.resting.add(alert_id)
 
 
 async def _look_again(client: Client, tally: Tally, now: int) -> None:
     """Tell of the orders that rested and have ended since."""
-    for alert_id, at in list(tally.resting.items()):
-        if at == now:
-            continue
+    for alert_id in [alert_id for alert_id in tally.resting if tally.numbers[alert_id] < now]:
         story = await asyncio.to_thread(client.story, alert_id)
         for ticket in story["tickets"] if story else ():
-            if ticket["status"] in OUTCOMES:
-                del tally.resting[alert_id]
-                text = f"{outcome(ticket)} (its order rested since {at})"
-                head = f"{at:>3}", clean(ticket["strategy"]), f"↳ {asked(story['alert'])}" if story else ""
-                click.echo(_line(*head, status(ticket["status"], 9), text))
+            if story and ticket["status"] in OUTCOMES:
+                tally.resting.discard(alert_id)
+                at = f"{tally.numbers[alert_id]:>3}"
+                head = at, clean(ticket["strategy"]), f"↳ {asked(story['alert'])}"
+                click.echo(_line(*head, status(ticket["status"], 9), outcome(ticket), ticket["reason"] or ""))
 
 
 def _fields(body: bytes) -> dict[str, Any]:
@@ -181,13 +182,15 @@ def _fields(body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _line(number: str, strategy: str, what: str, shown: str, text: str) -> str:
-    """One row; on a terminal it is cut at the edge, so that rows stay rows."""
-    head = f"{number}  {strategy:<9} {what:<22} "
-    room = shutil.get_terminal_size((80, 24)).columns - len(head) - 10 - 1
-    if sys.stdout.isatty() and len(text) > room > 10:
-        text = f"{text[: room - 1]}…"
-    return f"{head}{shown} {text}"
+def _line(number: str, strategy: str, what: str, shown: str, text: str, short: str = "") -> str:
+    """One row; on a terminal, what doesn't fit goes beneath it, and `short` stands in its place."""
+    head = f"{number}  {strategy:<9} {what:<22} {shown} "
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or len(click.unstyle(head)) + len(text) <= width:
+        return head + text
+    told = text.removeprefix(f"{short}: ")
+    beneath = textwrap.wrap(told, max(width - 6, 20), initial_indent=" " * 5, subsequent_indent=" " * 5)
+    return "\n".join([head + short, *map(dim, beneath)])
 
 
 def _summary(desk: Desk, tally: Tally) -> bool:
@@ -236,5 +239,5 @@ def _invite(serving: server.Server, tally: Tally) -> None:
     click.echo(f"\nThe desk serves at {serving.address} until Ctrl-C. Look at its dashboard:")
     click.echo(f"  {serving.sign_in_url}")
     click.echo("or, in another terminal:")
-    click.echo(f"  ttflow explain {tally.last} --url {serving.address}")
+    click.echo(f"  ttflow explain {list(tally.numbers)[-1]} --url {serving.address}")
     click.echo(f"  ttflow tail --since 0 --url {serving.address}")

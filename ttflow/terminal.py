@@ -151,7 +151,7 @@ def outcome(ticket: Row) -> str:
         return "; ".join(_fills(ticket["fills"]))
     order = ticket.get("order")
     if ticket["status"] in ("ordered", "unknown") and order:
-        return f"{order['status']}: {order_text(order)}"
+        return f"{order_kind(order)}, {order['status']}"
     trail = notes(ticket)
     reason = ticket.get("reason")
     told = trail[-1][1] if trail else ""
@@ -174,12 +174,12 @@ def _fills(fills: Sequence[Row]) -> list[str]:
 
 def order_text(order: Row) -> str:
     """An order in words: `buy 0.5 ETHUSDT.P, limit 1740.43, to open`."""
-    prices = " ".join(number(order[name]) for name in ("stop_price", "limit_price") if order.get(name))
-    kind = str(order["type"]).replace("_", "-")
+    return clean(f"{order['side']} {number(order['quantity'])} {order['symbol']}, {order_kind(order)}")
+
+
+def order_kind(order: Row) -> str:
+    """How an order waits for its price, and what for: `limit 1740.43, to open`."""
+    prices = [number(order[name]) for name in ("stop_price", "limit_price") if order.get(name)]
     legs = {"open": "to open", "close": "to close", "take_profit": "take profit", "stop_loss": "stop loss"}
-    parts = (
-        f"{order['side']} {number(order['quantity'])} {order['symbol']}",
-        f"{kind} {prices}".strip(),
-        legs.get(order["leg"], str(order["leg"])),
-    )
-    return clean(", ".join(parts))
+    kind = " ".join([str(order["type"]).replace("_", "-"), *prices])
+    return f"{kind}, {legs.get(order['leg'], order['leg'])}"

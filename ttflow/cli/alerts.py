@@ -44,7 +44,7 @@ def send(
     \b
     Examples:
       ttflow send alert.json
-      echo '{"symbol":"AAPL","action":"buy","quantity":100,"price":191.5}' | ttflow send -
+      echo '{"symbol":"AAPL","action":"buy","quantity":1}' | ttflow send -
       ttflow send day.jsonl --retry --json
     """
     from ttflow.client import client_for

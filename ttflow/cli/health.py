@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,11 +23,14 @@ SAFE_SQLITE = (3, 51, 3)
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red"), "info": ("–", None)}
 
 
+State = Literal["ok", "warn", "fail", "info"]
+
+
 class Finding(NamedTuple):
     """One thing that was looked at. `fail` keeps the desk from starting; `info` is no judgement."""
 
     check: str
-    state: Literal["ok", "warn", "fail", "info"]
+    state: State
     text: str
 
 
@@ -96,7 +100,7 @@ def _settings(settings: Settings, overrides: Mapping[str, Any]) -> Iterator[Find
         source = found.origin((name,)).source
         if source != "defaults":
             value = settings.model_dump(mode="json")[name]
-            yield Finding("", "info", f"{name} = {value} {dim(f'(from {source})')}")
+            yield Finding("", "info", f"{name} = {value} (from {source})")
 
 
 def _secret(settings: Settings) -> Iterator[Finding]:
@@ -113,18 +117,27 @@ def _secret(settings: Settings) -> Iterator[Finding]:
 def _port(settings: Settings, desk: Running | None) -> Finding:
     if desk and desk.url:
         return Finding("port", "ok", f"a desk serves at {desk.url} (process {desk.pid})")
-    from tornado.netutil import bind_sockets
-
     place = f"{settings.host}:{settings.port}"
     try:
-        for socket in bind_sockets(settings.port, settings.host):
-            socket.close()
+        _bind_once(settings.host, settings.port)
     except OSError as error:
         text = (
             f"{place} can't be had ({error.strerror or error}); stop what has it, or set another HOST or PORT"
         )
         return Finding("port", "fail", text)
     return Finding("port", "ok", f"{place} is free")
+
+
+def _bind_once(host: str, port: int) -> None:
+    """Take the address and let it go again; raises OSError where the server couldn't have it."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind, protocol) as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            taken.bind(address)
 
 
 def _journal(path: Path, desk: Running | None) -> Finding:
@@ -174,19 +187,19 @@ def _groups(settings: Settings) -> Iterator[Finding]:
     from importlib.metadata import entry_points
 
     known = {point.name for point in entry_points(group="ttflow.brokers")}
-    for name, group in settings.groups.items():
-        if group.broker == "simulator":
-            yield Finding("group", "ok", f"{name}: paper")
-            continue
-        missing = settings.credentials.missing(group.broker)
-        if group.broker not in known:
-            text = f"{name}: denied, there is no connector for {group.broker} yet"
-        elif missing:
-            text = f"{name}: denied until {group.broker} has {', '.join(missing)}"
+    for broker in dict.fromkeys(group.broker for group in settings.groups.values()):
+        groups = {name: group for name, group in settings.groups.items() if group.broker == broker}
+        names = ", ".join(f"{name} (live)" if group.live else name for name, group in groups.items())
+        lacks = [f"{name} is not set" for name in settings.credentials.missing(broker)]
+        if broker not in known:
+            lacks.insert(0, "this version has no connector for it")
+        if broker == "simulator":
+            yield Finding("broker", "ok", f"simulator: {names} trade on paper")
+        elif lacks:
+            state: State = "warn" if any(group.live for group in groups.values()) else "info"
+            yield Finding("broker", state, f"{broker}: alerts for {names} are denied; {', '.join(lacks)}")
         else:
-            yield Finding("group", "ok", f"{name}: {'live' if group.live else 'paper'} at {group.broker}")
-            continue
-        yield Finding("group", "warn" if group.live else "info", text)
+            yield Finding("broker", "ok", f"{broker}: {names}; those that are not live trade on paper")
 
 
 def _what_to_paste(settings: Settings, desk: Running | None, show_secret: bool, as_json: bool) -> None:

@@ -6,7 +6,6 @@ takes the journal's lock with it, changes what was asked, and stops it again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import click
 from ttflow.cli.base import config_option, journal_option, json_option, settings_for, url_option
 
 if TYPE_CHECKING:
+    from ttflow.client import Client
     from ttflow.desk import Desk
     from ttflow.settings import Settings
 
@@ -123,6 +123,8 @@ def _change(
     as_json: bool,
 ) -> None:
     """Have the running desk do it, else do it with the journal's lock; print what was done."""
+    import asyncio
+
     from ttflow.client import client_for, running
     from ttflow.errors import RequestError
     from ttflow.terminal import json_line, say
@@ -140,11 +142,25 @@ def _change(
     else:
         if url is None and found is not None and found.url is None:
             say(f"Process {found.pid} has the journal and tells no address; trying the one in the settings.")
-        seq = client_for(settings, url).post(path, body)["seq"]
+        seq = _ask(client_for(settings, url), path, body)
     if as_json:
         json_line({"status": "ok", "seq": seq})
     else:
         click.echo(f"{told} (input {seq})")
+
+
+def _ask(client: Client, path: str, body: Mapping[str, Any]) -> int:
+    """Post a command; where there is no such group or strategy, say which there are."""
+    from ttflow.client import Unknown
+    from ttflow.errors import RequestError
+
+    try:
+        seq: int = client.post(path, body)["seq"]
+    except Unknown as error:
+        kind, column = ("strategies", "strategy") if "/strategies/" in path else ("groups", "account_group")
+        names = [str(row[column]) for row in client.get(f"/api/{kind}")[kind]]
+        raise RequestError(f"{error} There are: {', '.join(names) or 'none'}.") from error
+    return seq
 
 
 async def _alone(settings: Settings, act: Act) -> int:

@@ -12,6 +12,7 @@ from ttflow.cli.flows import load_flow
 from ttflow.rerun import Replayed, verify
 from ttflow.rerun import replay as run_again
 from ttflow.terminal import json_line, money, say, table
+from ttflow.words import plain, tidy
 
 
 def run(source: Path, flow: str | None, out: Path | None, verifies: bool, as_json: bool) -> None:
@@ -41,7 +42,7 @@ def _print(replayed: Replayed, out: Path | None, as_json: bool) -> None:
         fills = len(replayed.table("fills"))
         told = {"inputs": replayed.inputs, "refused": len(replayed.refused), "tickets": dict(ended)}
         nets = [
-            {"strategy": name, "mode": mode, "trades": len(net), "net_pnl": str(sum(net, Decimal(0)))}
+            {"strategy": name, "mode": mode, "trades": len(net), "net_pnl": plain(tidy(sum(net, Decimal(0))))}
             for (name, mode), net in sorted(results.items())
         ]
         json_line({**told, "fills": fills, "trades": len(trades), "strategies": nets})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,8 @@ import click
 from ttflow.cli.base import config_option, flow_option, journal_option, settings_for
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ttflow.desk import Desk, FlowFunction
     from ttflow.server import Server
     from ttflow.settings import Settings
@@ -36,6 +36,8 @@ def serve(
       TRADINGVIEW_WEBHOOK_SECRET=… ttflow serve --port 8080 --journal ~/desk.db
       ttflow serve --flow mydesk:flow
     """
+    import asyncio
+
     from ttflow.cli.flows import load_flow
     from ttflow.logs import set_up
 
@@ -55,8 +57,7 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
         desk.on_fatal = lambda error: None if stopped.done() else stopped.set_exception(error)
         serving = await server.serve(desk)
         try:
-            with ExitStack() as stack:
-                stack.enter_context(announced(settings.journal, serving.address))
+            with announced(settings.journal, serving.address):
                 _greet(desk, serving)
                 await stopped
                 click.echo("Stopping.", err=True)
@@ -66,6 +67,7 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
 
 def stop_signal() -> asyncio.Future[None]:
     """A future that is done when the process is told to stop; a second signal then ends it at once."""
+    import asyncio
     import signal
 
     loop = asyncio.get_running_loop()
@@ -122,6 +124,8 @@ def demo(once: bool, port: int | None) -> None:
       ttflow demo
       ttflow demo --once
     """
+    import asyncio
+
     from ttflow.demo import run
 
     if not asyncio.run(run(once=once, port=port)):

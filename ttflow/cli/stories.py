@@ -104,16 +104,15 @@ def _tell_ticket(ticket: Story) -> None:
 
 
 def _tell_order(order: Story, fills: list[Story]) -> None:
-    told = f"{clock(order['submitted_at'])}  order {order['order_id']}: {order_text(order)}"
-    click.echo(f"  {told} → {status(order['status'])}")
-    if order["broker_order_id"]:
-        click.echo(f"                {order['broker']} calls it {clean(order['broker_order_id'])}")
+    theirs = f", {order['broker']}'s {clean(order['broker_order_id'])}" if order["broker_order_id"] else ""
+    click.echo(f"  {clock(order['submitted_at'])}  order {order['order_id']}{theirs}")
+    click.echo(f"                {order_text(order)}: {status(order['status'])}")
     for fill in fills:
         if fill["order_id"] == order["order_id"]:
             paid = f", commission {number(fill['commission'])}" if float(fill["commission"]) else ""
             verb = "bought" if fill["side"] == "buy" else "sold"
             text = f"{verb} {number(fill['quantity'])} at {number(fill['price'])}{paid}, {fill['mode']}"
-            click.echo(f"  {clock(fill['filled_at'])}  fill: {text}")
+            click.echo(f"  {clock(fill['filled_at'])}  {text}")
 
 
 def _verdict(ticket: Story) -> str:

@@ -86,7 +86,7 @@ def lines(seq: int, changes: list[Row]) -> Iterator[str]:
         scope = "everywhere" if halt["scope"] == "*" else f"in {clean(halt['scope'])}"
         word = "halted" if halt["state"] == "halted" else "resumed"
         yield f"{head}opening is {word} {scope}: {clean(halt['reason'])}"
-    for notice in rows.get("notices", ()):
+    for notice in () if rows.keys() & {"modes", "halts"} else rows.get("notices", ()):
         yield f"{head}{notice['severity']}: {clean(notice['text'])}"
 
 
