@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
@@ -140,7 +139,7 @@ def acknowledge_early() -> None:
     """Answer before the commit."""
 
     async def keep(desk: Desk, text: str, alert: Any) -> Any:
-        asyncio.ensure_future(desk.journal.keep(Kind.ALERT, text, explicit_id=alert.id, timed=True))
+        desk.journal.keep(Kind.ALERT, text, explicit_id=alert.id, timed=True)
         return webhook.Receipt(desk.engine.ids.alert(desk.journal.last_seq + 1), False, 0)
 
     Desk.keep = keep
@@ -224,7 +223,7 @@ def give_birth(journal: str, broker: str, crash: str, mutant: str) -> None:
     pid = os.fork()
     if not pid:
         sys.stdin.close()
-        sys.stderr = Path(f"{journal}.log").open("a", buffering=1)
+        os.dup2(os.open(f"{journal}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         arm(Crash(crash))
         if mutant:
             MUTANTS[mutant]()

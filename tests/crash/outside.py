@@ -1,9 +1,9 @@
 """An outside broker, in a process of its own, that outlives every desk: it remembers each order that arrived.
 
-It tells nobody apart and refuses no repeated id, as a broker does that takes our id for a mere tag. What it
-does with an order derives from the order's id and the kinds of trouble it was started with: `lose` (the order
-arrives, its answer doesn't), `drop` (the line is cut before), `error` (arrived, answered 500), `sick` (500, and
-nothing arrived), `refuse`, `part` (filled in two parts, the second when it is asked about).
+It refuses no repeated id, as a broker does that takes our id for a mere tag. What it does with an order
+derives from the order's id and the kinds of trouble it was started with: `lose` (the order arrives, its
+answer doesn't), `drop` (the line is cut before), `error` (arrived, answered 500), `sick` (500, and nothing
+arrived), `refuse`, `part` (filled in two parts, the second when it is asked about).
 """
 
 from __future__ import annotations
