@@ -371,7 +371,7 @@ def test_the_first_pipeline_prints_what_the_readme_says():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert (done.stdout, done.stderr) == (said, "")
-    assert len(code.strip().splitlines()) <= 10
+    assert len([line for line in code.splitlines() if line]) <= 10
 
 
 def test_the_two_commands_come_first():
