@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from ttflow.book.rows import EVERYWHERE
 from ttflow.brokers import Broker, Report, Worker
 from ttflow.brokers.base import connect
 from ttflow.engine import Applied, Engine
-from ttflow.errors import JournalError, RequestError
+from ttflow.errors import JournalError, JournalUnavailable, RequestError
 from ttflow.execution import Effect, Ids
 from ttflow.flow import Flow
 from ttflow.inputs import Decision, Input, Kind
@@ -32,16 +33,19 @@ from ttflow.journal import Journal, Reader
 from ttflow.journal.journal import utc_now
 from ttflow.masking import mask_secrets
 from ttflow.order import OrderStatus
+from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
 from ttflow.settings import Settings
 from ttflow.ticket import Ticket
 from ttflow.webhook import Receipt
+from ttflow.words import plain
 
 log = logging.getLogger("ttflow.desk")
 
 FlowFunction = Callable[[Flow, "Desk"], Flow]
 Listener = Callable[[int, str], None]
 
+STEPS = ("accept", "refuse", "partial", "delay")
 MODES = ("live", "paper", "halted", "auto")
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
 _SLICE = 16  # inputs decided in one turn of the loop: acknowledging goes first
@@ -68,7 +72,7 @@ class Desk:
         self.flow_function = flow or builtin.flow
         self.clock = clock
         self.brokers = connect(self.settings, brokers or {})
-        self.tickets, self.fills = Flow("tickets"), Flow("fills")
+        self.tickets, self.fills, self.prices = Flow("tickets"), Flow("fills"), Flow("prices")
         self.engine = Engine(self.settings, self._build, connected=frozenset(self.brokers))
         self.fatal: Exception | None = None
         self.on_fatal: Callable[[Exception], None] | None = None
@@ -78,6 +82,7 @@ class Desk:
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
         self._draining = False
+        self._conflation = Conflation(self._keep_prices)
         self._timer: asyncio.TimerHandle | None = None
         self._recorded = self._since_checkpoint = 0
 
@@ -120,7 +125,7 @@ class Desk:
         decided = self.reader.last_seq - len(undecided)
         self._recorded = decided
         for applied in undecided:
-            self._record(applied)
+            self._write(applied)
 
     async def _started(self) -> None:
         """A start is an input too: with the settings in force, and with what can be reached."""
@@ -136,13 +141,22 @@ class Desk:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
         if self._timer:
             self._timer.cancel()
+        await self._conflation.stop()
         if hasattr(self, "worker"):
             await self.worker.stop()
         while self._pending and self.journal.healthy:
             self._drain()
         await self.journal.close()
+        self._disappoint("The desk stopped; what was kept is decided at its next start.")
         if hasattr(self, "reader"):
             self.reader.close()
+
+    def _disappoint(self, told: str) -> None:
+        """Nobody waits for ever: what is not decided now will not be decided in this life of the desk."""
+        waiting, self._waiting = self._waiting, {}
+        for future in (one for futures in waiting.values() for one in futures):
+            if not future.done():
+                future.set_exception(JournalUnavailable(told))
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -178,7 +192,7 @@ class Desk:
         data = json.dumps(body, default=str) if isinstance(body, Mapping) else body
         data = data.encode() if isinstance(data, str) else data
         text, _ = mask_secrets(data, [secret.get_secret_value() for secret in self.settings.secrets])
-        receipt = await self.keep(text, parse_alert(data))
+        receipt = await self.keep(text, parse_alert(text.encode()))
         await self.decided(receipt.seq)
         return receipt
 
@@ -190,13 +204,20 @@ class Desk:
         """Let opening go on; returns the seq of the command, once decided."""
         return await self._switch("resume", scope, reason)
 
+    async def flatten(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
+        """Halt, and close what is held in the scope, again and again until it is flat."""
+        return await self._switch("flatten", scope, reason)
+
     async def _switch(self, command: str, scope: str, reason: str) -> int:
-        if scope != EVERYWHERE and scope not in self.settings.groups:
+        """`scope` is `*`, a group, or either with a strategy behind a slash."""
+        group, _, strategy = scope.partition("/")
+        if group != EVERYWHERE and group not in self.settings.groups:
             known = ", ".join(sorted(self.settings.groups))
-            raise RequestError(f"There is no account group {scope}; there are {known}, or * for all.")
-        return await self._keep_and_decide(
-            Kind.COMMAND, {"command": command, "scope": scope, "reason": reason}
-        )
+            raise RequestError(f"There is no account group {group}; there are {known}, or * for all.")
+        if strategy and strategy not in self.engine.state.strategies:
+            raise RequestError(f"There is no strategy {strategy}: none of that name has sent an alert.")
+        data = {"command": command, "scope": scope, "reason": reason}
+        return await self._keep_and_decide(Kind.COMMAND, data)
 
     async def set_mode(self, strategy: str, mode: str, reason: str = "by hand") -> int:
         """Set a strategy to live, paper, halted or auto; returns the seq of the command, once decided."""
@@ -207,11 +228,48 @@ class Desk:
         data = {"command": "mode", "strategy": strategy, "mode": mode, "reason": reason}
         return await self._keep_and_decide(Kind.COMMAND, data)
 
-    async def see_prices(self, prices: Mapping[str, Any]) -> int:
-        """Tell the desk prices by symbol; returns the seq of the input, once decided."""
-        return await self._keep_and_decide(
-            Kind.PRICE, {"prices": {name: str(price) for name, price in prices.items()}}
-        )
+    async def script(self, account: str, steps: Sequence[str]) -> int:
+        """Tell the simulator what to do with the next orders of `GROUP/ACCOUNT`.
+
+        A step is `accept`, `refuse`, `partial QUANTITY` or `delay SECONDS`; without steps, it does as usual.
+        """
+        unknown = [step for step in steps if step.partition(" ")[0] not in STEPS]
+        if unknown:
+            raise RequestError(f"There is no step {unknown[0]!r}; a step is {', '.join(STEPS)}.")
+        data = {"command": "script", "scope": account, "steps": list(steps)}
+        return await self._keep_and_decide(Kind.COMMAND, data)
+
+    def see_price(self, symbol: str, price: object) -> None:
+        """Tell the desk a price; it is conflated with others of the same moment before it is kept.
+
+        Raises RequestError for what is no price.
+        """
+        self._conflation.put(symbol, parse_price(price))
+
+    async def see_prices(self, prices: Mapping[str, object]) -> int:
+        """Tell the desk prices by symbol, now; returns the seq of the input, once decided."""
+        read = {symbol: [plain(parse_price(price))] for symbol, price in prices.items()}
+        return await self._keep_and_decide(Kind.PRICE, {"prices": read})
+
+    async def feed(self, path: str | Path, *, speed: float | None = None) -> int:
+        """Feed the prices of a CSV file (`symbol,price[,at]`) to the desk; returns how many there were.
+
+        `speed` 1 keeps the pauses between their times, 10 makes them ten times as short; None has no pauses.
+        """
+        count, before = 0, None
+        for quote in read_csv(path):
+            if speed and before and quote.at:
+                await asyncio.sleep(max(0.0, (quote.at - before).total_seconds() / speed))
+            before = quote.at or before
+            await self.see_prices({quote.symbol: quote.price})
+            count += 1
+        return count
+
+    async def _keep_prices(self, prices: Mapping[str, list[str]]) -> None:
+        try:
+            await self.journal.keep(Kind.PRICE, _compact({"prices": prices}))
+        except JournalError as error:
+            log.warning("prices could not be kept, and are lost: %s", error)
 
     async def _report(self, report: Report) -> None:
         """Journal what a broker said; a journal that can't be written now is tried again until it can."""
@@ -228,14 +286,18 @@ class Desk:
                 pause = min(2 * pause, 2.0)
 
     async def _keep_and_decide(self, kind: Kind, data: Mapping[str, Any]) -> int:
-        raw = json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-        item = await self.journal.keep(kind, raw)
+        item = await self.journal.keep(kind, _compact(data))
         await self.decided(item.seq)
         return item.seq
 
     async def decided(self, seq: int) -> None:
-        """Wait until the input is decided and its decision is committed."""
+        """Wait until the input is decided and its decision is committed.
+
+        Raises JournalUnavailable where the desk stops before; the next start decides it.
+        """
         if seq > self._recorded:
+            if self._stopping or self.fatal:
+                raise JournalUnavailable("The desk stopped; what was kept is decided at its next start.")
             future = self._loop.create_future()
             self._waiting.setdefault(seq, []).append(future)
             await future
@@ -265,10 +327,13 @@ class Desk:
         item = self._pending.popleft()
         self._record(self.engine.apply(item, self._parsed.get(item.raw)))
 
-    def _record(self, applied: Applied) -> None:
+    def _write(self, applied: Applied) -> None:
         if applied.effects:
             self._effects[applied.decision.seq] = applied.effects
         self.journal.record(applied.decision)
+
+    def _record(self, applied: Applied) -> None:
+        self._write(applied)
         self._since_checkpoint += 1
         if self._since_checkpoint >= _CHECKPOINT:
             self._since_checkpoint = 0
@@ -281,18 +346,20 @@ class Desk:
             self._timer.cancel()
             self._timer = None
         due = self.engine.due
-        if due is not None:
+        if due is not None and not self._stopping:
             wait = max(0.0, (due - self.clock()).total_seconds())
             self._timer = self._loop.call_later(wait, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self._loop.create_task(self._keep_tick())
+        self._ticking = self._loop.create_task(self._keep_tick())
 
     async def _keep_tick(self) -> None:
         try:
             await self.journal.keep(Kind.TICK, "{}")
         except JournalError as error:
+            if self._stopping:
+                return
             log.warning("a tick waits for the journal: %s", error)
             self._timer = self._loop.call_later(1.0, self._tick)
 
@@ -313,6 +380,8 @@ class Desk:
                 self.tickets.emit(change.row)
             elif change.table == "fills":
                 self.fills.emit(change.row)
+            elif change.table == "prices":
+                self.prices.emit(change.row)
         if not self._listeners:
             return
         text = decision.to_json()
@@ -326,6 +395,7 @@ class Desk:
         """The journal stopped for good: nothing may be acknowledged any more, and a person must look."""
         self.fatal = error
         log.critical("the desk stopped: %s", error)
+        self._disappoint(f"The desk stopped: {error}")
         if self.on_fatal:
             self.on_fatal(error)
 
@@ -374,3 +444,7 @@ class Desk:
             else "not configured"
             for name, group in sorted(self.settings.groups.items())
         }
+
+
+def _compact(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
