@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
@@ -25,6 +25,9 @@ from ttflow import __version__
 from ttflow.access import address_of, read_token
 from ttflow.errors import RequestError
 from ttflow.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from tornado.websocket import WebSocketClientConnection
 
 WEBHOOK = "/webhook/tradingview"
 TIMEOUT_S = 15.0
@@ -262,24 +265,29 @@ async def stream(base: str, token: str | None = None, since: int | None = None) 
 
     The first one is empty: it says that the connection stands, and that nothing from now on is missed.
     """
-    from tornado.httpclient import HTTPClientError, HTTPRequest
-    from tornado.websocket import websocket_connect
-
-    query = "" if since is None else f"?since={since}"
-    request = HTTPRequest(
-        f"ws{base.removeprefix('http')}/api/stream{query}", headers=_headers(token), request_timeout=TIMEOUT_S
-    )
-    try:
-        connection = await websocket_connect(request, max_message_size=64 * 2**20)
-    except HTTPClientError as error:
-        body = _json(error.response.body) if error.response and error.response.body else None
-        message = body.get("message") if isinstance(body, dict) else None
-        raise RequestError(message or f"{base} is no desk of ttflow: it answered {error.code}.") from error
-    except OSError as error:
-        raise RequestError(f"No desk answers at {base} ({error.strerror or error}).") from error
+    connection = await _connect(base, token, since)
     try:
         yield ""
         while (message := await connection.read_message()) is not None:
             yield message if isinstance(message, str) else message.decode()
     finally:
         connection.close()
+
+
+async def _connect(base: str, token: str | None, since: int | None) -> WebSocketClientConnection:
+    from tornado.httpclient import HTTPClientError, HTTPRequest
+    from tornado.websocket import websocket_connect
+
+    query = "" if since is None else f"?since={since}"
+    url = f"ws{base.removeprefix('http')}/api/stream{query}"
+    try:
+        request = HTTPRequest(url, headers=_headers(token), request_timeout=TIMEOUT_S)
+        return await websocket_connect(request, max_message_size=64 * 2**20)
+    except HTTPClientError as error:
+        if error.code == 401 and token:
+            return await _connect(base, None, since)  # another desk's token is worse than none
+        body = _json(error.response.body) if error.response and error.response.body else None
+        message = body.get("message") if isinstance(body, dict) else None
+        raise RequestError(message or f"{base} is no desk of ttflow: it answered {error.code}.") from error
+    except OSError as error:
+        raise RequestError(f"No desk answers at {base} ({error.strerror or error}).") from error

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -85,6 +87,17 @@ def dim(text: str) -> str:
 def bold(text: str) -> str:
     """Text that stands out."""
     return click.style(text, bold=True)
+
+
+def entry(head: str, text: str, *, err: bool = False) -> None:
+    """Print a line that begins with `head`; on a terminal a long text goes on beneath its own beginning."""
+    stream = sys.stderr if err else sys.stdout
+    width = len(click.unstyle(head))
+    room = shutil.get_terminal_size().columns - width
+    if stream.isatty() and room >= 20:
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        text = ("\n" + " " * width).join(lines)
+    click.echo(head + text, err=err)
 
 
 def say(text: str = "") -> None:

@@ -21,7 +21,8 @@ def environment(**more):
     """The environment of a command: this repository's ttflow, and no settings."""
     clean = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     root = str(Path(__file__).resolve().parents[2])
-    return {**clean, "PYTHONPATH": root, "PYTHONWARNINGS": "error", **more}
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return {**clean, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
 
 
 class Process:

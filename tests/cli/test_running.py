@@ -31,7 +31,7 @@ def taken_port():
 # serve
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_says_where_everything_is_and_ends_with_0(start, here, how):
     with start("serve", "--port", 0, env=SIGNED) as process:
         url = process.wait_for(r"serves at (http://127\.0\.0\.1:\d+)$", "stderr")[1]
@@ -236,7 +236,8 @@ def test_demo_once_tells_what_becomes_of_every_alert_and_leaves_nothing(ttflow, 
     assert list(scratch.iterdir()) == []
 
 
-def test_demo_serves_until_it_is_told_to_stop(start, ttflow):
+def test_demo_serves_until_it_is_told_to_stop(start, ttflow, here):
+    (here / "ttflow.db.token").write_text("the token of another desk\n")
     taken, port = taken_port()
     with taken:
         assert f"port {port} is in use" in ttflow("demo", "--port", port).stderr
@@ -253,7 +254,17 @@ def test_demo_serves_until_it_is_told_to_stop(start, ttflow):
 def test_two_demos_take_two_ports(start):
     with start("demo") as one, start("demo") as two:
         addresses = {process.wait_for(r"Dashboard: (http://[^/]+)")[1] for process in (one, two)}
+        assert [process.end(signal.SIGTERM) for process in (one, two)] == [0, 0]
     assert len(addresses) == 2
+
+
+def test_a_demo_whose_terminal_is_closed_leaves_nothing_behind(start, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch")
+    with start("demo", "--port", 0, env={"TMPDIR": str(scratch)}) as process:
+        process.wait_for("Dashboard: ")
+        assert len(list(scratch.iterdir())) == 1
+        assert process.end(signal.SIGHUP) == 0
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -14,6 +14,7 @@ from ttflow.cli.base import config_option, journal_option, json_option, read_inp
 
 if TYPE_CHECKING:
     from ttflow.client import Answer, Client
+    from ttflow.template import Report
 
 WAIT_S = 5.0
 """How long `send` waits for an alert's outcome."""
@@ -131,7 +132,8 @@ def _tell_outcome(answer: Answer, story: dict[str, Any] | None) -> None:
     alert = story["alert"]
     for ticket in story["tickets"]:
         head = f"{bold(alert_id)}  {clean(alert['strategy'] or '?')}  {asked(alert)}"
-        click.echo(f"{head}  {place(ticket)}  {status(ticket['status'])}  {outcome(ticket)}")
+        told = f"{place(ticket)}  {status(ticket['status'])}  {outcome(ticket)}"
+        click.echo(f"{head}  {told}")
 
 
 @click.command()
@@ -165,16 +167,18 @@ def check(file: str, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print_report(report: Any) -> None:
+def _print_report(report: Report) -> None:
+    from ttflow.terminal import entry
+
     for line in report.would:
-        click.echo(line)
+        entry("", line)
     for kind, lines, colour in (
         ("error", report.errors, "red"),
         ("warning", report.warnings, "yellow"),
         ("note", report.notes, "bright_black"),
     ):
         for line in lines:
-            click.echo(f"{click.style(f'{kind}:', fg=colour)} {line}")
+            entry(f"{click.style(f'{kind}:', fg=colour)} ", line)
     click.echo(f"TradingView sends it as {report.content_type}.")
     if report.errors:
         verdict = click.style("It would be refused, or do harm.", fg="red", bold=True)

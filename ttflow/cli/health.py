@@ -17,7 +17,7 @@ from ttflow.cli.webhook import webhook_url
 from ttflow.client import Running, running
 from ttflow.errors import JournalError, RequestError, SettingsError
 from ttflow.settings import Settings, load
-from ttflow.terminal import bold, dim, json_line
+from ttflow.terminal import bold, dim, entry, json_line
 
 SAFE_SQLITE = (3, 51, 3)
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red"), "info": ("–", None)}
@@ -62,7 +62,7 @@ def _print(finding: Finding, as_json: bool) -> None:
         json_line(finding._asdict())
         return
     mark, colour = _MARKS[finding.state]
-    click.echo(f"{click.style(mark.ljust(4), fg=colour)}  {finding.check:<9} {finding.text}")
+    entry(f"{click.style(mark.ljust(4), fg=colour)}  {finding.check:<9} ", finding.text)
 
 
 def _machine() -> Iterator[Finding]:
@@ -190,14 +190,14 @@ def _groups(settings: Settings) -> Iterator[Finding]:
     for broker in dict.fromkeys(group.broker for group in settings.groups.values()):
         groups = {name: group for name, group in settings.groups.items() if group.broker == broker}
         names = ", ".join(f"{name} (live)" if group.live else name for name, group in groups.items())
-        lacks = [f"{name} is not set" for name in settings.credentials.missing(broker)]
-        if broker not in known:
-            lacks.insert(0, "this version has no connector for it")
+        missing = settings.credentials.missing(broker)
+        lacks = [] if broker in known else ["this version has no connector for it"]
+        lacks += [f"not set: {', '.join(missing)}"] if missing else []
         if broker == "simulator":
             yield Finding("broker", "ok", f"simulator: {names} trade on paper")
         elif lacks:
             state: State = "warn" if any(group.live for group in groups.values()) else "info"
-            yield Finding("broker", state, f"{broker}: alerts for {names} are denied; {', '.join(lacks)}")
+            yield Finding("broker", state, f"{broker}: alerts for {names} are denied; {'; '.join(lacks)}")
         else:
             yield Finding("broker", "ok", f"{broker}: {names}; those that are not live trade on paper")
 
@@ -216,9 +216,9 @@ def _what_to_paste(settings: Settings, desk: Running | None, show_secret: bool, 
     if settings.secrets and not show_secret:
         click.echo(dim("  --show-secret shows the secret in the place of ***"))
     if settings.public_url is None:
-        click.echo(
-            dim("  TradingView reaches ports 80 and 443 of a public address only: put a proxy or a tunnel")
+        text = (
+            "TradingView reaches ports 80 and 443 of a public address only: put a proxy or a tunnel before "
         )
-        click.echo(dim("  before the desk, and set TTFLOW_PUBLIC_URL to its address."))
+        entry("  ", f"{text}the desk, and set TTFLOW_PUBLIC_URL to its address.")
     click.echo(f"\n{bold('Alert message')}")
     click.echo(RECOMMENDED.rstrip())

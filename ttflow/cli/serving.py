@@ -66,20 +66,26 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
 
 
 def stop_signal() -> asyncio.Future[None]:
-    """A future that is done when the process is told to stop; a second signal then ends it at once."""
+    """A future that is done when the process is told to stop; a second signal then ends it at once.
+
+    A terminal that is closed says so too (SIGHUP), but not to what was started with nohup.
+    """
     import asyncio
     import signal
 
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
 
     def stop() -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in heard:
             loop.remove_signal_handler(name)
         if not stopped.done():
             stopped.set_result(None)
 
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in heard:
         loop.add_signal_handler(name, stop)
     return stopped
 
@@ -88,24 +94,21 @@ def _greet(desk: Desk, serving: Server) -> None:
     from ttflow import __version__
     from ttflow.cli.groups import where_groups_trade
     from ttflow.cli.webhook import webhook_url
-    from ttflow.terminal import bold, say
+    from ttflow.terminal import bold, entry, say
 
-    settings = desk.settings
+    settings, warns = desk.settings, click.style("Warning: ", fg="yellow")
     say(bold(f"ttflow {__version__} serves at {serving.address}"))
     say(f"  dashboard  {serving.sign_in_url}")
     say("             signs this browser in; good for 12 hours")
     say(f"  webhook    {webhook_url(settings, serving.address)}")
     say(f"  journal    {settings.journal.absolute()}")
     for place, names in where_groups_trade(settings, frozenset(desk.brokers)).items():
-        say(f"  {place:<9}  {names}")
+        entry(f"  {place:<9}  ", names, err=True)
     if not settings.secrets:
-        say(
-            click.style("Warning: ", fg="yellow")
-            + "no webhook secret is set: whoever reaches this machine can send alerts, and all is paper. "
-            "Set TRADINGVIEW_WEBHOOK_SECRET."
-        )
+        text = "no webhook secret is set: every program on this machine can send alerts, and all is paper; "
+        entry(warns, f"{text}set TRADINGVIEW_WEBHOOK_SECRET", err=True)
     for warning in settings.warnings():
-        say(click.style("Warning: ", fg="yellow") + warning)
+        entry(warns, warning, err=True)
     say("Ctrl-C stops it.")
 
 

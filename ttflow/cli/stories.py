@@ -12,7 +12,7 @@ from ttflow.cli.base import journal_of, settings_for
 from ttflow.client import Client, client_for
 from ttflow.errors import RequestError
 from ttflow.journal import Reader
-from ttflow.terminal import asked, bold, clean, clock, dim, notes, number, order_text, place, status
+from ttflow.terminal import asked, bold, clean, clock, dim, entry, notes, number, order_text, place, status
 from ttflow.ticket import OUTCOMES, Reason
 
 Story = dict[str, Any]
@@ -97,7 +97,7 @@ def _tell_ticket(ticket: Story) -> None:
     trail = notes(ticket)
     width = max((len(step) for step, _ in trail), default=0)
     for step, text in trail:
-        click.echo(f"  {dim(step.ljust(width))}  {text}")
+        entry(f"  {dim(step.ljust(width))}  ", text)
     for order in ticket.get("orders") or ():
         _tell_order(order, ticket["fills"])
     click.echo(f"  → {_verdict(ticket)}")
