@@ -81,9 +81,10 @@ class Desk:
         self._effects: dict[int, tuple[Effect, ...]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
-        self._draining = False
+        self._draining = self._stopping = False
         self._conflation = Conflation(self._keep_prices)
         self._timer: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.Task[None] | None = None
         self._recorded = self._since_checkpoint = 0
 
     journal: Journal
@@ -139,6 +140,7 @@ class Desk:
 
     async def stop(self) -> None:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
+        self._stopping = True
         if self._timer:
             self._timer.cancel()
         await self._conflation.stop()

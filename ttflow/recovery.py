@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta
 from typing import Any
 
 from ttflow.alert import parse_alert
@@ -22,43 +21,44 @@ from ttflow.settings import Settings
 
 log = logging.getLogger("ttflow.recovery")
 
-_WAKING = frozenset(
-    {Kind.ALERT, Kind.REPORT, Kind.TICK}
-)  # the inputs that can send a ticket through the flow
+_WAKING = tuple(kind.value for kind in Kind if kind is not Kind.REPEAT)
+"""The inputs that can send a ticket through the flow."""
 
 
 def recover(engine: Engine, reader: Reader) -> list[Applied]:
     """Bring the journal's state back; returns the inputs that were kept and not decided, applied now."""
-    checkpoint = reader.latest_checkpoint()
-    begin = checkpoint.seq if checkpoint else 0
-    inputs = list(reader.inputs(begin))
-    start = remembered_from(inputs, engine.memory)
-    usable = checkpoint if checkpoint and (not inputs or start >= inputs[0].seq) else None
-    if checkpoint and not usable:
-        begin, inputs = 0, list(reader.inputs())
-        start = remembered_from(inputs, engine.memory)
-    configure(engine, reader, start)
+    end = reader.last_seq + 1
+    configure(engine, reader, end)
+    start = remembered_from(reader, engine.memory)
+    if start < end:
+        configure(engine, reader, start)
     hidden = _Hidden(reader)
-    if usable:
-        engine.state.fold(json.loads(usable.changes), hidden.of)
+    checkpoint = reader.latest_checkpoint()
+    begin = checkpoint.seq if checkpoint and checkpoint.seq < start else 0
+    if checkpoint and begin:
+        engine.state.fold(json.loads(checkpoint.changes), hidden.of)
     recorded = iter(reader.decisions(begin))
-    undecided = [applied for item in inputs if (applied := _again(engine, item, recorded, start, hidden))]
+    again = (_again(engine, item, recorded, start, hidden) for item in reader.inputs(begin))
+    undecided = [applied for applied in again if applied]
     engine.mute(False)
     return undecided
 
 
-def remembered_from(inputs: list[Input], memory: timedelta) -> int:
-    """The seq from which inputs must be applied again: after the last pause longer than `memory`.
+def remembered_from(reader: Reader, memory: timedelta) -> int:
+    """The seq from which inputs must be applied again, one past the last where nothing is remembered.
 
-    One past the last input where nothing remembers; the first where there was no such pause.
+    That is after the last pause longer than `memory`, and not after a ticket that is still open came: an
+    operator may hold it.
     """
+    start = min((row["seq"] for row in reader.rows("tickets", status="open")), default=reader.last_seq + 1)
     if not memory:
-        return inputs[-1].seq + 1 if inputs else 1
-    waking = [item for item in inputs if item.kind in _WAKING]
-    start = waking[0].seq if waking else 1
-    for before, after in pairwise(waking):
-        if after.at - before.at > memory:
-            start = after.seq
+        return start
+    after: datetime | None = None
+    for row in reader.rows("inputs", kind=_WAKING, newest_first=True):
+        at = datetime.fromisoformat(row["at"])
+        if after is not None and after - at > memory and start > row["seq"]:
+            break
+        start, after = min(start, row["seq"]), at
     return start
 
 
@@ -66,9 +66,12 @@ def configure(engine: Engine, reader: Reader, seq: int) -> None:
     """Put the settings in force that were in force at `seq`, by the last start before it."""
     engine.mute(True)
     started = next(reader.rows("inputs", kind="start", before=seq, newest_first=True, limit=1), None)
-    if started:
-        data = json.loads(started["raw"])
-        engine.configure(Settings.from_public(data["settings"]), frozenset(data["brokers"]))
+    if started is None:
+        return
+    data = json.loads(started["raw"])
+    settings, connected = Settings.from_public(data["settings"]), frozenset(data["brokers"])
+    if settings.deciding() != engine.settings.deciding() or connected != engine.connected:
+        engine.configure(settings, connected)
 
 
 def _again(

@@ -11,6 +11,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from ttflow.brokers.base import Broker, NotSent, Report
 from ttflow.execution import Effect
@@ -66,9 +68,12 @@ class Worker:
         try:
             while not queue.empty():
                 effect = queue.get_nowait()
-                report = await self._carry_out(effect)
-                if report:
-                    await self._send(report)
+                try:
+                    report = await self._carry_out(effect)
+                    if report:
+                        await self._send(report)
+                except Exception:  # the others in the lane have done nothing wrong
+                    log.exception("%s of %s failed", effect.kind, effect.order.order_id)
         finally:
             self._tasks.pop(lane, None)
             if queue.empty():
@@ -78,7 +83,7 @@ class Worker:
         order = effect.order
         broker = self.brokers.get(order.account_group)
         if broker is None:
-            return Report(order_id=order.order_id, outcome="unknown", reason="the broker is not connected")
+            return _unconnected(effect)
         match effect.kind:
             case "submit":
                 return await self._submit(broker, order)
@@ -93,7 +98,7 @@ class Worker:
             reason = f"it was {age.total_seconds():.0f} s old when its turn came"
             return Report(order_id=order.order_id, outcome="expired", reason=reason)
         crash_point("before_submit")
-        report = await self._ask(broker.submit, order)
+        report = await self._ask(broker.submit, order, sends=True)
         crash_point("after_submit")
         return report
 
@@ -109,13 +114,42 @@ class Worker:
             await asyncio.sleep(pause)
             passed, pause = passed + pause, min(2 * pause, 5.0)
 
-    async def _ask(self, call: Callable[[Order], Awaitable[Report]], order: Order) -> Report:
+    async def _ask(
+        self, call: Callable[[Order], Awaitable[Report]], order: Order, *, sends: bool = False
+    ) -> Report:
+        """Ask the broker once; whatever goes wrong means that no answer came, unless nothing was sent."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await call(order)
-        except NotSent as error:
-            return Report(order_id=order.order_id, outcome="failed", reason=str(error))
+                return _read(await call(order), order)
         except Exception as error:
+            if sends and isinstance(error, NotSent):
+                return Report(order_id=order.order_id, outcome="failed", reason=str(error))
             log.warning("no answer about %s: %r", order.order_id, error)
             told = str(error) or type(error).__name__
             return Report(order_id=order.order_id, outcome="unknown", reason=f"no answer: {told}")
+
+
+def _unconnected(effect: Effect) -> Report | None:
+    """What is to be said where there is no broker to ask: of an order in doubt, nothing."""
+    reason = "the broker is not connected"
+    match effect.kind:
+        case "submit":
+            return Report(order_id=effect.order.order_id, outcome="failed", reason=reason)
+        case "cancel":
+            return Report(order_id=effect.order.order_id, outcome="unknown", reason=reason)
+    return None
+
+
+def _read(report: Any, order: Order) -> Report:
+    """Check what an adapter answered; raises where it can't be read, since a fill is booked as it is told."""
+    if not isinstance(report, Report) or report.order_id != order.order_id:
+        raise TypeError(f"the adapter answered {report!r}")
+    for fill in report.fills:
+        quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
+        if not (quantity.is_finite() and price.is_finite() and quantity > 0 and fill["fill_id"]):
+            raise ValueError(f"the adapter told a fill of {quantity} at {price}")
+        if fill.get("at"):
+            datetime.fromisoformat(fill["at"])
+        Decimal(fill.get("commission", "0"))
+    report.to_json()
+    return report
