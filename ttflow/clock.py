@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from reactivex import typing
@@ -103,7 +103,8 @@ class InputClock(PeriodicScheduler):
         self, duetime: typing.AbsoluteTime, action: ScheduledAction[_T], state: _T | None = None
     ) -> DisposableBase:
         """Run at `duetime`: an aware datetime, a naive one in UTC, or seconds since 1970."""
-        at = duetime if isinstance(duetime, datetime) and duetime.tzinfo else self.to_datetime(duetime)
+        at = self.to_datetime(duetime)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
         due = _Due(at, next(self._order), action, state, SingleAssignmentDisposable())
         heapq.heappush(self._queue, due)
         return due.handle

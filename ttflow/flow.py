@@ -210,7 +210,7 @@ class Flow:
         if not found:
             return f"The flow {self.name} has not seen it, or forgot it: it remembers the last 1,000 tickets."
         told = {pass_of(ticket): self._tell(ticket) for ticket in found}
-        return "\n\n".join(itertools.chain.from_iterable(told.values()))
+        return "\n\n".join(dict.fromkeys(itertools.chain.from_iterable(told.values())))
 
     def _tell(self, ticket: Ticket) -> list[str]:
         """One story for each flow in which the ticket was seen last."""

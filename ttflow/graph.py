@@ -70,11 +70,11 @@ class Graph:
 
     def remove(self, nodes: Iterable[Node]) -> None:
         """Take nodes out, and with them whatever hangs on nothing else."""
-        gone = set(nodes)
+        gone, kept = set(nodes), dict[Node, None]()
         for node in self.nodes:  # parents stand before their children
-            if node.parents and gone.issuperset(node.parents):
-                gone.add(node)
-        self.nodes = [node for node in self.nodes if node not in gone]
+            if node not in gone and (not node.parents or any(parent in kept for parent in node.parents)):
+                kept[node] = None
+        self.nodes = list(kept)
 
     def mermaid(self) -> str:
         """Draw the graph as a mermaid flowchart, from left to right."""

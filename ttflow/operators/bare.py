@@ -67,7 +67,7 @@ class _Run:
         self.door: Subject[Any] = Subject()
         self.inside = SerialDisposable()
         self.broken: Exception | None = None
-        self.starting = False
+        self.starting, self.begun = False, self.time
         self.current: Any = None
         self.came = False
 
@@ -82,7 +82,7 @@ class _Run:
 
     def start(self) -> None:
         """Subscribe to the piece; one that fails at that is broken, and is not tried for ever."""
-        self.door, self.starting = Subject(), True
+        self.door, self.starting, self.begun = Subject(), True, self.time
         try:
             made = self.piece(self.door)
             if not isinstance(made, Observable):
@@ -91,6 +91,11 @@ class _Run:
         except Exception as error:
             self.broken = error
         self.starting = False
+
+    @property
+    def time(self) -> object:
+        """What a piece needs between two starts, lest it starts for ever: an item, or time."""
+        return self.meter.seen, self.scheduler and self.scheduler.now
 
     def enter(self, item: Any) -> None:
         self.meter.seen += 1
@@ -115,6 +120,10 @@ class _Run:
     def ended(self, error: Exception) -> None:
         if self.starting:
             raise error
+        if self.begun == self.time:
+            self.broken = error
+            log.error("%s ended with %r as soon as it was started; its tickets fail", self.name, error)
+            return
         log.warning("%s ended with %r and is started again; what it remembered is lost", self.name, error)
         self.start()
         self.fail(error)
