@@ -10,6 +10,8 @@ from pathlib import Path
 from ttflow.settings.sources import ENVIRONMENT
 
 SECRET = "a-long-webhook-secret"
+# Tornado leaves the socket open that it could not bind.
+_WARNINGS = "error,ignore::ResourceWarning"
 ALERTS = (
     '{"symbol":"AAPL","action":"buy","quantity":100,"price":"191.50","strategy":"trend","id":"one"}',
     '{"symbol":"AAPL","action":"exit","price":"195.25","strategy":"trend","id":"two"}',
@@ -22,7 +24,7 @@ def environment(**more):
     clean = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**clean, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
+    return {**clean, "PYTHONPATH": path, "PYTHONWARNINGS": _WARNINGS, **more}
 
 
 class Process:
