@@ -1,0 +1,286 @@
+"""The worker: order inside a lane, lanes side by side, and what goes wrong costs one order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ttflow.brokers import NotSent, Report
+from ttflow.brokers.worker import Worker
+from ttflow.execution import Effect
+from ttflow.order import Leg, OrderStatus
+from ttflow.settings import Settings
+from ttflow.testing import Clock, Walk
+from ttflow.words import evolve
+
+DEADLINE_S = 10
+
+
+def order(name="1", *, leg=Leg.OPEN, symbol="AAPL"):
+    """An order on its way to the group `desk`."""
+    group = {"broker": "scripted", "live": True, "strategies": ("walker",)}
+    settings = Settings.model_validate({"secrets": ("a-webhook-secret",), "groups": {"desk": group}})
+    walk = Walk(settings, connected=("desk",))
+    walk.alert(account_group="desk")
+    made = walk.sent[0].order
+    return evolve(made, order_id=f"tt-{name}", leg=leg, symbol=symbol, root=symbol)
+
+
+def accepted(one):
+    return Report(order_id=one.order_id, outcome="accepted")
+
+
+class Scripted:
+    """A broker whose three calls are functions of the order; `heard` is what was asked of it, in order."""
+
+    def __init__(self, submit=accepted, find=accepted, cancel=accepted):
+        self.does = {"submit": submit, "find": find, "cancel": cancel}
+        self.heard = []
+
+    async def _do(self, what, one):
+        self.heard.append((what, one.order_id))
+        done = self.does[what](one)
+        return await done if asyncio.iscoroutine(done) else done
+
+    async def submit(self, one):
+        return await self._do("submit", one)
+
+    async def find(self, one):
+        return await self._do("find", one)
+
+    async def cancel(self, one):
+        return await self._do("cancel", one)
+
+
+def carried_out(broker, effects, *, clock=None, brokers=None, send=None, **limits):
+    """Give a worker its effects, wait until its lanes are done; returns what it reported, in order."""
+    reports = []
+
+    async def keep(report):
+        reports.append(report)
+
+    async def main():
+        connected = {"desk": broker} if brokers is None else brokers
+        worker = Worker(
+            connected, send or keep, clock or Clock(order().submitted_at), **{"settle_s": 0, **limits}
+        )
+        for kind, one in effects:
+            worker.put(Effect(kind, one))
+        async with asyncio.timeout(DEADLINE_S):
+            while worker._tasks:
+                await asyncio.gather(*worker._tasks.values())
+        await worker.stop()
+        assert not worker._lanes
+        assert not worker._tasks
+
+    asyncio.run(main())
+    return reports
+
+
+def answer_about(name):
+    return accepted(order(name))
+
+
+def outcomes(reports):
+    return [(report.order_id, report.outcome) for report in reports]
+
+
+def fail(error):
+    def call(one):
+        raise error
+
+    return call
+
+
+async def hang(one):
+    await asyncio.get_running_loop().create_future()
+
+
+def test_what_is_put_into_a_lane_is_done_in_that_order():
+    broker = Scripted()
+    orders = [order(str(number)) for number in range(20)]
+
+    reports = carried_out(broker, [("submit", one) for one in orders])
+
+    assert [name for _, name in broker.heard] == [one.order_id for one in orders]
+    assert outcomes(reports) == [(one.order_id, "accepted") for one in orders]
+
+
+def test_a_lane_that_hangs_holds_up_no_other_lane():
+    passed = []
+
+    async def wait_for_the_other(one):
+        if one.symbol == "SLOW":
+            async with asyncio.timeout(DEADLINE_S):
+                await other.wait()
+        else:
+            other.set()
+        passed.append(one.symbol)
+        return accepted(one)
+
+    async def main():
+        nonlocal other
+        other = asyncio.Event()
+        worker = Worker({"desk": Scripted(wait_for_the_other)}, kept, Clock(order().submitted_at))
+        worker.put(Effect("submit", order("1", symbol="SLOW")))
+        worker.put(Effect("submit", order("2", symbol="QUICK")))
+        await asyncio.gather(*worker._tasks.values())
+
+    async def kept(report):
+        pass
+
+    other = None
+    asyncio.run(main())
+
+    assert passed == ["QUICK", "SLOW"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        hang,
+        fail(ConnectionError("cut")),
+        fail(ValueError()),
+        lambda one: None,
+        lambda one: accepted(order("x")),
+    ],
+    ids=["hangs", "is cut", "raises", "says nothing", "speaks of another order"],
+)
+def test_a_broker_that_does_not_answer_puts_one_order_in_doubt(trouble):
+    def submit(one):
+        return trouble(one) if one.order_id == "tt-2" else accepted(one)
+
+    effects = [("submit", order(name)) for name in "123"]
+
+    reports = carried_out(Scripted(submit), effects, timeout_s=0.02)
+
+    assert outcomes(reports) == [("tt-1", "accepted"), ("tt-2", "unknown"), ("tt-3", "accepted")]
+    assert reports[1].reason
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        {"fill_id": "1", "quantity": "NaN", "price": "1"},
+        {"fill_id": "1", "quantity": "0", "price": "1"},
+        {"fill_id": "1", "quantity": "1"},
+        {"fill_id": "", "quantity": "1", "price": "1"},
+        {"fill_id": "1", "quantity": "1", "price": "1", "at": "yesterday"},
+        {"fill_id": "1", "quantity": "1", "price": "1", "commission": "much"},
+    ],
+)
+def test_a_fill_that_cannot_be_read_is_no_answer(fill):
+    def submit(one):
+        return Report(order_id=one.order_id, outcome="filled", fills=(fill,))
+
+    assert outcomes(carried_out(Scripted(submit), [("submit", order())])) == [("tt-1", "unknown")]
+
+
+def test_nothing_was_sent_only_where_the_adapter_says_so_of_a_submit():
+    unsent = fail(NotSent("the connection was refused"))
+    broker = Scripted(submit=unsent, find=unsent, cancel=unsent)
+
+    reports = carried_out(broker, [("submit", order("1")), ("cancel", order("2")), ("find", order("3"))])
+
+    assert outcomes(reports) == [("tt-1", "failed"), ("tt-2", "unknown")]  # of the third there is no word
+
+
+def test_without_a_broker_nothing_leaves_and_nothing_is_asked_for_ever():
+    effects = [("submit", order("1")), ("cancel", order("2")), ("find", order("3"))]
+
+    reports = carried_out(None, effects, brokers={})
+
+    assert outcomes(reports) == [("tt-1", "failed"), ("tt-2", "unknown")]
+
+
+def test_a_report_that_cannot_be_passed_on_leaves_the_lane_running():
+    passed = []
+
+    async def send(report):
+        if report.order_id == "tt-1":
+            raise RuntimeError("no room")
+        passed.append(report.order_id)
+
+    carried_out(Scripted(), [("submit", order("1")), ("submit", order("2"))], send=send)
+
+    assert passed == ["tt-2"]
+
+
+def test_an_entry_too_old_to_send_expires_and_an_exit_never_does():
+    clock, broker = Clock(order().submitted_at), Scripted()
+    clock.advance(61)
+
+    reports = carried_out(
+        broker, [("submit", order("1")), ("submit", order("2", leg=Leg.CLOSE))], clock=clock, max_age_s=60
+    )
+
+    assert outcomes(reports) == [("tt-1", "expired"), ("tt-2", "accepted")]
+    assert broker.heard == [("submit", "tt-2")]
+
+
+def test_an_order_in_doubt_is_looked_up_until_it_is_found(monkeypatch):
+    answers = iter(["not_found", "boom", "accepted"])
+    pauses = []
+
+    def find(one):
+        outcome = next(answers)
+        if outcome == "boom":
+            raise ConnectionError
+        return Report(order_id=one.order_id, outcome=outcome)
+
+    async def slept(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr("ttflow.brokers.worker.asyncio.sleep", slept)
+    broker = Scripted(find=find)
+
+    reports = carried_out(broker, [("find", order())], settle_s=15)
+
+    assert outcomes(reports) == [("tt-1", "accepted")]
+    assert broker.heard == [("find", "tt-1")] * 3
+    assert pauses == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("find", "told"), [("not_found", [("tt-1", "not_found")]), ("silence", [])])
+def test_not_found_is_said_after_the_settle_window_and_silence_decides_nothing(monkeypatch, find, told):
+    pauses = []
+
+    async def slept(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr("ttflow.brokers.worker.asyncio.sleep", slept)
+    does = (
+        fail(ConnectionError())
+        if find == "silence"
+        else lambda one: Report(order_id=one.order_id, outcome=find)
+    )
+
+    reports = carried_out(Scripted(find=does), [("find", order())], settle_s=15)
+
+    assert outcomes(reports) == told
+    assert 15 <= sum(pauses) < 20
+    assert max(pauses) <= 5
+
+
+def test_an_order_in_doubt_is_never_submitted_again():
+    broker = Scripted(submit=fail(TimeoutError()), find=fail(TimeoutError()))
+
+    carried_out(broker, [("submit", order()), ("find", order()), ("find", order())])
+
+    assert [what for what, _ in broker.heard].count("submit") == 1
+
+
+def test_stopping_ends_every_lane_at_once():
+    async def main():
+        worker = Worker({"desk": Scripted(hang)}, None, Clock(order().submitted_at))
+        worker.put(Effect("submit", order()))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(worker.stop(), DEADLINE_S)
+        assert not worker._tasks
+
+    asyncio.run(main())
+
+
+def test_a_submitted_order_is_one_that_the_journal_calls_submitting():
+    assert order().status is OrderStatus.SUBMITTING
