@@ -80,8 +80,9 @@ def _command_table() -> str:
 
 def _command_pages() -> str:
     parts = []
+    above = click.Context(main, info_name="ttflow", terminal_width=100, **main.context_settings)
     for name, command in commands():
-        with click.Context(command, info_name=name, max_content_width=100, terminal_width=100) as context:
+        with click.Context(command, above, info_name=name.removeprefix("ttflow ")) as context:
             parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```")
     return "\n\n".join(parts)
 

@@ -23,7 +23,7 @@ FLOORS = {
     0: "alert errors inputs instrument masking order readers sample settings strict_json template ticket "
     "words",
     1: "book clock engine execution flow graph hub operators protection simulator stats story tap turns",
-    2: "brokers gate guard journal logs notify redaction webhook",
+    2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering dashboard notebook plots standing",
     4: "__main__ api builtin cli client demo desk fakes recovery rerun server stream terminal testing",
 }
@@ -33,6 +33,7 @@ EDGES = {
     "brokers": "brokers",
     "journal": "journal",
     "notify": "notify",
+    "prices": "prices",
     "gate": "webhook",
     "guard": "webhook",
     "logs": "webhook",
