@@ -14,7 +14,6 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from ttflow import __version__, access, api, dashboard, standing, stream, webhook
@@ -263,7 +262,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self.app.idle()
-        self.app.hub.close()
+        await self.app.hub.close()
         await self._http.close_all_connections()
         await self.app.reading.close()
 
@@ -275,16 +274,17 @@ async def serve(desk: Desk, host: str | None = None, port: int | None = None) ->
     """
     host = desk.settings.host if host is None else host
     port = desk.settings.port if port is None else port
-    sockets = _bind(host, port)
+    bound = _bind(host, port)
     app = make_app(desk, host)
     http = HTTPServer(app, **webhook.server_options(desk.settings))
-    http.add_sockets(sockets)
-    return Server(app, http, host, sockets[0].getsockname()[1])
+    http.add_socket(bound)
+    return Server(app, http, host, bound.getsockname()[1])
 
 
-def _bind(host: str, port: int) -> list[socket.socket]:
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return bind_sockets(port, host or None, backlog=BACKLOG)
+        bound = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except OSError as error:
         reasons = {
             errno.EADDRINUSE: f"port {port} is in use; stop the program that has it, or give another --port",
@@ -293,3 +293,5 @@ def _bind(host: str, port: int) -> list[socket.socket]:
         }
         told = reasons.get(error.errno or 0, f"{error.strerror or error}; give another --host or --port")
         raise RequestError(f"Can't serve on {host}:{port}: {told}.") from error
+    bound.setblocking(False)
+    return bound

@@ -27,6 +27,8 @@ QUEUE_BYTES = 16 * 2**20
 CLIENTS = 64
 STALLED_S = 30.0
 """How long a client may take for one message before it is let go."""
+GOODBYE_S = 1.0
+"""How long a stop waits for the clients to say goodbye."""
 GOING_AWAY, TRY_AGAIN = 1001, 1013
 
 
@@ -108,12 +110,18 @@ class Hub:
         """Let a feed have no more."""
         self._feeds.discard(feed)
         self.thinned += feed.thinned
+        feed.thinned = 0
 
-    def close(self) -> None:
-        """Stop listening and send every client away."""
+    async def close(self) -> None:
+        """Stop listening and send every client away; who doesn't answer in time is dropped."""
         self._stop()
-        for client in tuple(self.clients):
+        leaving = tuple(self.clients)
+        for client in leaving:
             client.close(GOING_AWAY, "the desk stops")
+        if leaving:
+            await asyncio.wait([client.sending for client in leaving], timeout=GOODBYE_S)
+        for client in tuple(self.clients):
+            client.drop()
 
 
 def _message(seq: int, changes: str) -> str:
@@ -126,6 +134,8 @@ class Stream(Guarded, WebSocketHandler):
     def prepare(self) -> None:
         """Admit or refuse while it still is plain HTTP."""
         self.access.admit(self.request, query=True)
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise Refusal(426, "upgrade_required", "This address is a WebSocket.")
         if len(self.hub.clients) >= CLIENTS:
             raise Refusal(503, "too_many", "Too many streams are open; close one.")
         self.since = self._since()
@@ -152,20 +162,28 @@ class Stream(Guarded, WebSocketHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         """Start to send; without `since` nothing that is recorded from now on is missed."""
-        self.feed = Feed(self.since)
+        self.feed = Feed(self.since, QUEUE, QUEUE_BYTES)
         if self.since is None:
             self.hub.join(self.feed)
         self.hub.clients.add(self)
-        self._sending = asyncio.ensure_future(self._send_all())
+        self.sending = asyncio.ensure_future(self._send_all())
 
     def on_message(self, message: str | bytes) -> None:
         """Take no notice: the stream goes one way."""
 
     def on_close(self) -> None:
-        """Forget the client."""
+        """Stop sending."""
+        self.sending.cancel()
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        if self.ws_connection is not None:
+            self.ws_connection.stream.close()
+
+    def _forget(self) -> None:
+        """Take up no room any more; one that has stalled may take a while to be gone."""
         self.hub.clients.discard(self)
         self.hub.leave(self.feed)
-        self._sending.cancel()
 
     async def _send_all(self) -> None:
         try:
@@ -174,14 +192,14 @@ class Stream(Guarded, WebSocketHandler):
             while True:
                 await self._send(await self.feed.next())
         except TimeoutError:
-            self.close(TRY_AGAIN, "too slow")
+            self.drop()  # a goodbye would wait behind what it doesn't read
         except WebSocketClosedError:
             pass
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             self.log_exception(type(error), error, error.__traceback__)
             self.close(TRY_AGAIN, "the journal can't be read")
+        finally:
+            self._forget()
 
     async def _catch_up(self) -> None:
         """Send from the journal until it has no more, join, and look once again.

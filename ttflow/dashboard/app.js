@@ -47,8 +47,8 @@ function grouped(text) {
 }
 
 function money(text) {
-  if (text === null || text === undefined) return "–";
-  const value = Number(text);
+  const value = Number(text ?? NaN);
+  if (Number.isNaN(value)) return "–";
   return (value > 0 ? "+" : "") + value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
@@ -202,9 +202,7 @@ async function refreshDesk() {
   showDesk();
 }
 
-async function refreshTickets() {
-  for (const ticket of (await ask(`/api/tickets?limit=${MOST}`)).tickets) take(ticket);
-}
+const refreshTickets = async () => (await ask(`/api/tickets?limit=${MOST}`)).tickets.forEach(take);
 
 function hear(message) {
   seq = message.seq;
