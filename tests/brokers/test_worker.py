@@ -82,6 +82,10 @@ def answer_about(name):
     return accepted(order(name))
 
 
+def odd(one):
+    return Report(order_id=one.order_id, outcome="perhaps")
+
+
 def outcomes(reports):
     return [(report.order_id, report.outcome) for report in reports]
 
@@ -145,7 +149,7 @@ def test_a_lane_that_hangs_holds_up_no_other_lane():
         lambda one: None,
         lambda one: accepted(order("x")),
     ],
-    ids=["hangs", "is cut", "raises", "says nothing", "speaks of another order"],
+    ids=["hangs", "is cut", "raises", "says nothing", "speaks of another order", "says an odd word"],
 )
 def test_a_broker_that_does_not_answer_puts_one_order_in_doubt(trouble):
     def submit(one):

@@ -12,13 +12,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
-from ttflow.brokers.base import Broker, NotSent, Report
+from ttflow.brokers.base import Broker, NotSent, Outcome, Report
 from ttflow.execution import Effect
 from ttflow.order import Leg, Order
 
 log = logging.getLogger("ttflow.brokers")
+
+_OUTCOMES = frozenset(get_args(Outcome))
 
 Lane = tuple[str, str, str]
 Send = Callable[[Report], Awaitable[object]]
@@ -142,7 +144,8 @@ def _unconnected(effect: Effect) -> Report | None:
 
 def _read(report: Any, order: Order) -> Report:
     """Check what an adapter answered; raises where it can't be read, since a fill is booked as it is told."""
-    if not isinstance(report, Report) or report.order_id != order.order_id:
+    known = isinstance(report, Report) and report.outcome in _OUTCOMES
+    if not known or report.order_id != order.order_id:
         raise TypeError(f"the adapter answered {report!r}")
     for fill in report.fills:
         quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
