@@ -177,6 +177,12 @@ def test_every_public_name_is_in_the_python_page(name):
     assert f"tt.{name}" in read("docs/python.md")
 
 
+def test_the_methods_of_a_desk_are_those_of_the_python_page():
+    named = set(re.findall(r"`(?:await )?desk\.(\w+)\(", read("docs/python.md")))
+
+    assert sorted(name for name in named if not callable(getattr(tt.Desk, name, None))) == []
+
+
 def test_the_python_page_names_nothing_that_is_not_there():
     named = set(re.findall(r"\btt\.(\w+)", read("docs/python.md")))
 
