@@ -80,15 +80,15 @@ class Engine(Turns):
 
     def _dates(self) -> Iterator[tuple[datetime, Key | Order]]:
         """What waits for a time: ledgers to look at again, orders to look at or to withdraw."""
-        for order in self.state.orders.values():
+        for order in self.state.watched("orders"):
             if order.expires_at and not order.cancelling:
                 yield order.expires_at, order
             if order.wakes_at:
                 yield order.wakes_at, order
-        for ticket in self.state.tickets.values():
+        for ticket in self.state.watched("tickets"):
             if ticket.until:
                 yield ticket.until, ledger_key(ticket)
-        for ledger in self.state.ledgers.values():
+        for ledger in self.state.watched("ledgers"):
             if ledger.flattening and ledger.flattening.until:
                 yield ledger.flattening.until, ledger.key
             if ledger.bracket and ledger.bracket.refused_at:
@@ -245,8 +245,8 @@ class Engine(Turns):
 
     def _revive(self, symbol: str) -> None:
         """An exit that found no price goes as soon as there is one."""
-        for ticket in tuple(self.state.tickets.values()):
-            if ticket.until and ticket.plan and ticker(ticket.symbol) == symbol and ticket.account_group:
+        for ticket in self.state.watched("tickets"):
+            if ticket.plan and ticker(ticket.symbol) == symbol:
                 self.touched[ledger_key(ticket)] = None
 
     def _report(self, item: Input, alert: Alert | None) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -30,6 +31,9 @@ MAX_BYTES = 10_000_000
 BACKUPS = 5
 QUEUED = 10_000
 """How many records may wait for the writing thread; further ones are dropped, counted and told."""
+
+PAUSE_S = 0.1
+"""How long the writing thread sleeps when there is nothing to write."""
 
 _access = logging.getLogger("ttflow.access")
 
@@ -88,11 +92,26 @@ class _ToQueue(QueueHandler):
 
 
 class _FromQueue(QueueListener):
+    """Looks for records now and then: a thread that each one woke would take the lock from the loop."""
+
     queue: Queue[Any]
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._ending = threading.Event()
+
+    def dequeue(self, block: bool) -> Any:
+        """Take the next record, sleeping between looks."""
+        while True:
+            try:
+                return self.queue.get_nowait()
+            except Empty:
+                self._ending.wait(PAUSE_S)
 
     def enqueue_sentinel(self) -> None:
         """Wait for room: what is queued is written before the end."""
         self.queue.put(None)
+        self._ending.set()
 
 
 class Logs:

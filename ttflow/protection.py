@@ -170,7 +170,7 @@ class Protection(Execution):
 
     def follow(self, symbol: str, price: Decimal) -> None:
         """Let trailing stops follow a price, and move stops to break even that have earned it."""
-        for ledger in tuple(self.state.ledgers.values()):
+        for ledger in self.state.watched("ledgers"):
             bracket = ledger.bracket
             if bracket and bracket.stop is not None and ticker(ledger.contract or "") == symbol:
                 moved = _followed(bracket, ledger, price)

@@ -35,8 +35,7 @@ def plain(number: Decimal) -> str:
 
 def tidy(number: Decimal) -> Decimal:
     """Return an equal number without idle zeros: what a computation gives, made fit to read."""
-    short = number.normalize()
-    return short.quantize(ONE) if short.as_tuple().exponent > 0 else short  # type: ignore[operator]  # finite
+    return number.normalize() + ZERO  # the sum turns 1E+2 back into 100
 
 
 def scaled(quantity: Decimal, factor: Decimal) -> Decimal:

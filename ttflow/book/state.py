@@ -44,6 +44,11 @@ KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "scripts", "book
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
 _KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, (_, key) in TABLES.items()}
+_WATCHED: Mapping[str, Callable[[Any], object]] = {
+    "orders": lambda row: row.expires_at or row.wakes_at,
+    "tickets": attrgetter("until"),
+    "ledgers": lambda row: row.bracket or row.flattening,
+}
 _MISSING = object()
 
 
@@ -66,6 +71,7 @@ class State:
         self._orders_of: dict[Key, dict[str, None]] = {}
         self._orders_for: dict[str, dict[str, None]] = {}
         self._tickets_of: dict[Key, dict[tuple[int, str, str], None]] = {}
+        self._watched: dict[str, dict[Any, None]] = {name: {} for name in _WATCHED}
 
     def put(self, table: str, row: Any) -> None:
         """Let `row` stand in `table`, in place of the one with the same key."""
@@ -88,6 +94,11 @@ class State:
             kept[key] = row
             if fresh:
                 self._index(table, row, present=True)
+        if table in _WATCHED:
+            if key in kept and _WATCHED[table](row):
+                self._watched[table][key] = None
+            else:
+                self._watched[table].pop(key, None)
 
     def _index(self, table: str, row: Any, *, present: bool) -> None:
         if table == "orders":
@@ -134,6 +145,11 @@ class State:
 
     # What is asked of it
 
+    def watched(self, table: str) -> list[Any]:
+        """The rows that wait for a time or follow a price, so that nobody has to look at all of them."""
+        kept = self.tables[table]
+        return [kept[key] for key in self._watched[table]]
+
     def ledger(self, key: Key) -> Ledger:
         """The ledger with this key; a flat one where there is none yet."""
         found = self.ledgers.get(key)
@@ -151,7 +167,10 @@ class State:
         return self._sorted(self._orders_for.get(symbol, ()))
 
     def _sorted(self, ids: Iterable[str]) -> list[Order]:
-        return sorted((self.orders[one] for one in ids), key=attrgetter("seq", "order_id"))
+        found = [self.orders[one] for one in ids]
+        if len(found) > 1:
+            found.sort(key=attrgetter("seq", "order_id"))
+        return found
 
     def tickets_of(self, key: Key) -> list[Ticket]:
         """The tickets of a ledger that have not ended, oldest first."""
