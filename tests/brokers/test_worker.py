@@ -78,10 +78,6 @@ def carried_out(broker, effects, *, clock=None, brokers=None, send=None, **limit
     return reports
 
 
-def answer_about(name):
-    return accepted(order(name))
-
-
 def odd(one):
     return Report(order_id=one.order_id, outcome="perhaps")
 
@@ -148,6 +144,7 @@ def test_a_lane_that_hangs_holds_up_no_other_lane():
         fail(ValueError()),
         lambda one: None,
         lambda one: accepted(order("x")),
+        odd,
     ],
     ids=["hangs", "is cut", "raises", "says nothing", "speaks of another order", "says an odd word"],
 )

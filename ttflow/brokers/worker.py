@@ -144,8 +144,7 @@ def _unconnected(effect: Effect) -> Report | None:
 
 def _read(report: Any, order: Order) -> Report:
     """Check what an adapter answered; raises where it can't be read, since a fill is booked as it is told."""
-    known = isinstance(report, Report) and report.outcome in _OUTCOMES
-    if not known or report.order_id != order.order_id:
+    if not isinstance(report, Report) or report.order_id != order.order_id or report.outcome not in _OUTCOMES:
         raise TypeError(f"the adapter answered {report!r}")
     for fill in report.fills:
         quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
