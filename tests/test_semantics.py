@@ -824,6 +824,31 @@ class TestRule12To14Brackets:
 
         assert walk.orders(leg=Leg.CLOSE)[0].quantity == 1
 
+    def test_a_limit_exit_and_a_target_do_not_both_close(self):
+        walk = desk()
+        send(walk, action="sell", quantity=2, price=106, take_profit={"offset": 1})
+        ticket = send(
+            walk, action="buy", quantity=2, price=106, position_size=0, order_type="limit", limit_price=80
+        )
+
+        walk.price(price=80)
+
+        assert walk.position() == 0
+        assert [fill.quantity for fill in walk.fills] == [2, 2]
+        assert (of(walk, ticket).status, of(walk, ticket).reason) == (Status.CANCELLED, Reason.NO_POSITION)
+
+    def test_an_exit_tried_again_finds_the_protection_restored_and_withdraws_it(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1, stop_loss={"price": 95})
+        script(walk, "refuse")
+        send(walk, action="exit", quantity=None)
+        assert protection(walk) == [("stop_loss", 1, 95)]
+
+        walk.tick(after=1)
+
+        assert (walk.position(), protection(walk)) == (0, [])
+        assert [trade.quantity for trade in walk.trades] == [1]
+
     def test_a_group_may_require_protection(self):
         walk = desk(disaster_stop={"percent": 2})
 

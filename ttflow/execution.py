@@ -225,7 +225,7 @@ class Execution:
         slippage = (account and account.slippage) or (group.slippage if group else Slippage())
         done = execute(order, price, kind, slippage, resting=resting)
         quantity = self._fillable(order) if done else ZERO
-        if done is None or (quantity <= 0 and order.leg in PROTECTIVE):
+        if done is None or quantity <= 0:
             return order
         if most is not None and most < quantity:
             if order.time_in_force == "fok":
@@ -237,8 +237,8 @@ class Execution:
         return self.fill(order, fill_id, quantity, done.price, paid, self.now, done.expected)
 
     def _fillable(self, order: Order) -> Decimal:
-        """Protection never closes more than is held, whatever its order says."""
-        if order.leg not in PROTECTIVE:
+        """What closes never closes more than is held, whatever its order says."""
+        if order.leg is Leg.OPEN:
             return order.remaining
         held = self.state.ledger(ledger_key(order)).position * -order.side.sign
         return min(order.remaining, max(held, ZERO))

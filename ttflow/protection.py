@@ -106,6 +106,9 @@ class Protection(Execution):
         standing = [order for order in orders if order.leg in PROTECTIVE]
         if ledger.flat and ledger.bracket:
             self._bracket(ledger, None)
+        for order in orders:
+            if ledger.flat and order.leg is Leg.CLOSE and not order.unsettled:
+                self.withdraw(order, "nothing is left to close", reason=Reason.NO_POSITION)
         if any(order.leg is Leg.CLOSE and order.unsettled for order in orders):
             return
         missing = list(_wanted(ledger)) if ledger.bracket and not ledger.flat else []
