@@ -14,7 +14,6 @@ from ttflow import operators as ops
 
 if TYPE_CHECKING:
     from ttflow.desk import Desk
-
     from ttflow.flow import Flow
 
 
