@@ -331,6 +331,7 @@ def test_a_server_that_stops_says_goodbye(tmp_path):
         await visitor.server.close()
         assert await connection.read_message() is None
         assert (connection.close_code, connection.close_reason) == (1001, "the desk stops")
+        connection.close()
 
     visit(tmp_path, work)
 

@@ -177,7 +177,7 @@ class Stream(Guarded, WebSocketHandler):
 
     def drop(self) -> None:
         """End the connection at once."""
-        if self.ws_connection is not None:
+        if self.ws_connection is not None and self.ws_connection.stream is not None:
             self.ws_connection.stream.close()
 
     def _forget(self) -> None:
