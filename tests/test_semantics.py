@@ -672,6 +672,116 @@ class TestRule11NoOrderTwice:
         assert [effect.kind for effect in walk.sent] == ["submit", "find"]
 
 
+class TestWhatABrokerSaysLate:
+    def working(self):
+        walk = live()
+        send(walk, action="buy", quantity=2, order_type="limit", limit_price=90)
+        (order,) = walk.orders()
+        walk.report(order, "accepted", call="submit")
+        return walk, order
+
+    def test_a_cancel_that_was_lost_is_asked_again_when_the_order_is_found_working(self):
+        walk, order = self.working()
+        send(walk, action="cancel", quantity=None)
+        walk.restart()
+        walk.start()
+
+        walk.report(order, "accepted", call="find")
+
+        assert [effect.kind for effect in walk.sent] == ["submit", "cancel", "find", "cancel"]
+
+    @pytest.mark.parametrize("outcome", ["refused", "unknown", "not_found", "accepted"])
+    def test_a_cancel_that_is_not_confirmed_ends_nothing_and_is_looked_into(self, outcome):
+        walk, order = self.working()
+        send(walk, action="cancel", quantity=None)
+
+        walk.report(order, outcome, call="cancel")
+        assert not walk.orders()[0].ended
+        walk.tick(after=2)
+
+        assert walk.sent[-1].kind == "find"
+
+    def test_a_fill_after_the_end_is_booked_and_told(self):
+        walk, order = self.working()
+        send(walk, action="cancel", quantity=None)
+        walk.report(order, "cancelled", call="cancel")
+        walk.restart()
+
+        walk.filled(order, 90)
+
+        assert walk.position() == 2
+        assert walk.rows("notices")[-1].kind == "late_fill"
+
+    def test_a_fill_is_booked_once_however_often_it_is_told(self):
+        walk, order = self.working()
+        fill = {"fill_id": "f1", "quantity": "2", "price": "90"}
+
+        for _ in range(3):
+            walk.report(order, "accepted", fills=(fill,))
+
+        assert walk.position() == 2
+
+    def test_a_fill_of_more_than_was_ordered_is_booked_as_it_is_and_told(self):
+        walk, order = self.working()
+
+        walk.report(order, "accepted", fills=({"fill_id": "f1", "quantity": "3", "price": "90"},))
+
+        assert walk.position() == 3
+        assert walk.rows("notices")[-1].kind == "overfill"
+
+    def test_an_order_that_nobody_answers_about_is_looked_up_again(self):
+        walk = live()
+        send(walk, action="buy", quantity=1)
+        walk.report(walk.orders()[0], "unknown", call="submit")
+        walk.report(walk.orders()[0], "unknown", call="find")
+
+        walk.tick(after=60)
+
+        assert [effect.kind for effect in walk.sent] == ["submit", "find", "find"]
+
+
+class TestWithoutItsBroker:
+    def held(self, account):
+        walk = live(sides="both")
+        if account.endswith("~paper"):
+            walk.command("mode", strategy="walker", mode="paper")
+        send(walk, action="buy", quantity=2)
+        if not account.endswith("~paper"):
+            walk.filled(walk.orders()[-1], 100)
+        assert walk.position(account=account) == 2
+        return walk
+
+    @pytest.mark.parametrize("gone", ["connection", "group"])
+    def test_an_exit_from_the_shadow_needs_no_broker(self, gone):
+        walk = self.held("main~paper")
+        walk.connected = frozenset()
+        if gone == "group":
+            walk.settings = Settings.model_validate({"groups": {"other": {"broker": "simulator"}}})
+        walk.start()
+
+        ticket = send(walk, action="exit", quantity=None)
+
+        assert (ticket.status, walk.position()) == (Status.FILLED, 0)
+
+    def test_an_exit_of_a_live_position_stands_and_is_told(self):
+        walk = self.held("main")
+        walk.connected = frozenset()
+        walk.start()
+
+        ticket = send(walk, action="exit", quantity=None)
+        walk.report(walk.orders()[-1], "failed", call="submit", reason="the broker is not connected")
+
+        assert of(walk, ticket).status is Status.OPEN
+        assert walk.rows("notices")[-1].kind == "exit_stands"
+
+    def test_nothing_opens(self):
+        walk = self.held("main")
+        walk.connected = frozenset()
+        walk.start()
+
+        assert send(walk, action="buy", quantity=1).reason == Reason.NO_BROKER
+
+
 class TestRule12To14Brackets:
     def test_an_entry_brings_its_stop_and_target(self):
         walk = desk()

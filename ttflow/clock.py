@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from reactivex import typing
 from reactivex.abc import DisposableBase, ScheduledAction
 from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
 from ttflow.words import EPOCH
@@ -38,7 +39,7 @@ class _Due(NamedTuple):
 
 
 class InputClock(PeriodicScheduler):
-    """Runs what is due when `advance` says so, in order of due time; never by itself.
+    """Runs what has a delay when `advance` says so, in order of due time; never by itself.
 
     Until the first `advance` it stands at 1970-01-01; delays that were set by then count from the first
     input. A thing that raises is logged, and costs nobody else.
@@ -49,6 +50,7 @@ class InputClock(PeriodicScheduler):
         self._now, self._begun = EPOCH, False
         self._queue: list[_Due] = []
         self._order = itertools.count()
+        self._at_once = CurrentThreadScheduler.singleton()
 
     @property
     def now(self) -> datetime:
@@ -90,8 +92,11 @@ class InputClock(PeriodicScheduler):
                 log.exception("something that was due at %s raised", at)
 
     def schedule(self, action: ScheduledAction[_T], state: _T | None = None) -> DisposableBase:
-        """Run at the present time: at the next `advance` or `settle`."""
-        return self.schedule_absolute(self._now, action, state)
+        """Run at once, or, inside something that reactivex runs just now, right after it.
+
+        Without a delay nothing waits for the next input: `of` inside a `flat_map` gives its items there.
+        """
+        return self._at_once.schedule(lambda scheduler, state: action(self, state), state)
 
     def schedule_relative(
         self, duetime: typing.RelativeTime, action: ScheduledAction[_T], state: _T | None = None

@@ -25,7 +25,7 @@ from ttflow.instrument import root, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Reason, Status, Ticket
-from ttflow.turns import Build, Turns, where
+from ttflow.turns import Build, Turns, no_broker, where
 from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, tidy
 
 log = logging.getLogger("ttflow.engine")
@@ -106,7 +106,10 @@ class Engine(Turns):
             elif order.wakes_at and order.wakes_at <= self.now:
                 order = evolve(order, wakes_at=None)
                 self.state.put("orders", order)
-                self.look(order)
+                if order.broker == SIMULATOR:
+                    self.look(order)
+                else:
+                    self.effects.append(Effect("find", order))
             else:
                 self.withdraw(order, "its time is over", OrderStatus.EXPIRED)
 
@@ -164,6 +167,8 @@ class Engine(Turns):
             self.see_price(ticker(alert.symbol), alert.price)
         ticket = self._ticket(item, alert)
         group = self.settings.groups.get(alert.account_group)
+        if self._exits_anyway(ticket, group):
+            return
         if group is None:
             known = ", ".join(sorted(self.settings.groups))
             text = f"There is no account group {alert.account_group}; the settings have {known}."
@@ -171,6 +176,25 @@ class Engine(Turns):
             return
         for account in group.accounts:
             self._admit(evolve(ticket, account=account.name), group, item)
+
+    def _exits_anyway(self, ticket: Ticket, group: Group | None) -> bool:
+        """Where the group is gone, or its broker can't be reached: let what is still held there be closed."""
+        if group is not None and (group.broker == SIMULATOR or ticket.account_group in self.connected):
+            return False
+        held = [
+            row.account
+            for row in self.state.ledgers.values()
+            if not row.flat
+            and (row.strategy, row.account_group, row.root)
+            == (ticket.strategy, ticket.account_group, root(ticket.symbol))
+        ]
+        for account in sorted(held):
+            self._queue(evolve(ticket, account=account))
+        return bool(held)
+
+    def _queue(self, ticket: Ticket) -> None:
+        self.state.put("tickets", ticket)
+        self.touched[ledger_key(ticket)] = None
 
     def _row(self, item: Input, alert: Alert | None) -> None:
         row = AlertRow(seq=item.seq, alert_id=self.ids.alert(item.seq), received_at=item.at)
@@ -217,9 +241,7 @@ class Engine(Turns):
         if group.broker != SIMULATOR and ticket.account_group not in self.connected:
             self._refuse(ticket, Reason.NO_BROKER, no_broker(ticket.account_group, group))
             return
-        ticket = evolve(ticket, account=self.account_for(ticket, group))
-        self.state.put("tickets", ticket)
-        self.touched[ledger_key(ticket)] = None
+        self._queue(evolve(ticket, account=self.account_for(ticket, group)))
 
     def _refuse(self, ticket: Ticket, reason: Reason, text: str) -> None:
         ended = self.end(ticket, Status.DENIED, reason, text, step="lift")
@@ -420,11 +442,3 @@ def _within(scope: str, row: Order | Ledger) -> bool:
 
 def _name(what: Key | Order) -> str:
     return what.order_id if isinstance(what, Order) else "\0".join(what)
-
-
-def no_broker(name: str, group: Group) -> str:
-    """Say that a group can't trade, and what to configure."""
-    return (
-        f"No broker connector configured for {name}: connect its broker ({group.broker}), or set "
-        f'broker = "simulator" in [groups.{name}] to trade it on paper.'
-    )

@@ -37,6 +37,12 @@ SHADOW = "~paper"
 """What stands behind a live account's name in the name of its shadow, a book of the simulator."""
 
 PROTECTIVE = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS})
+CANCEL_PAUSE = timedelta(seconds=2)
+"""How long after a cancel that was not confirmed the order is looked up."""
+
+LOOK_PAUSE = timedelta(seconds=60)
+"""How long after a lookup without any answer the next one follows."""
+
 _PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
 
 
@@ -168,8 +174,10 @@ class Execution:
 
     def broker_of(self, group: str, account: str) -> str:
         """Who executes for an account: the simulator for paper groups and for shadows of live ones."""
+        if account.endswith(SHADOW) or (group, account) in self.state.accounts:
+            return SIMULATOR
         given = self.settings.groups.get(group)
-        return SIMULATOR if given is None or account.endswith(SHADOW) else given.broker
+        return given.broker if given else "removed"
 
     def _expiry(self, alert: Alert) -> datetime | None:
         """When an order is withdrawn: after `cancel_after`; a day order at midnight UTC."""
@@ -262,44 +270,53 @@ class Execution:
 
     def reported(self, report: Mapping[str, Any]) -> None:
         """Take in what a broker, or the lane to it, says of an order."""
-        order = self.state.orders.get(report["order_id"])
+        order = self.state.orders.get(report["order_id"]) or self.state.ended.get(report["order_id"])
         if order is None:
-            text = f"A report came for order {report['order_id']}, which has ended: {report['outcome']}."
+            text = f"A report came for an order that is not ours, {report['order_id']}: {report['outcome']}."
             self.notice("late_report", "warning", text)
             return
         if report.get("broker_order_id"):
             order = evolve(order, broker_order_id=report["broker_order_id"])
         for done in report.get("fills", ()):
             order = self._take_fill(order, done)
-        if order.ended:
-            return
-        self._take_outcome(order, report["outcome"], report.get("reason"), report.get("net"))
+        if not order.ended:
+            self._take_outcome(evolve(order, wakes_at=None), report)
 
     def _take_fill(self, order: Order, done: Mapping[str, Any]) -> Order:
-        if done["fill_id"] in order.fill_ids or order.ended:
+        """Book a fill that a broker tells, once; what it says it did is so, also too late or too much."""
+        if done["fill_id"] in order.fill_ids:
             return order
-        quantity = min(Decimal(done["quantity"]), order.remaining)
+        quantity, was = Decimal(done["quantity"]), order.status
+        name = f"{order.side} {plain(order.quantity)} {order.symbol} in {order.account_group}/{order.account}"
+        if quantity > order.remaining:
+            self.notice("overfill", "critical", f"The broker filled {plain(quantity)} more of {name}.")
+        elif order.ended:
+            self.notice("late_fill", "critical", f"{name} was {was}, and is filled after all.")
         at = datetime.fromisoformat(done["at"]) if done.get("at") else self.now
         paid = Decimal(done.get("commission", "0"))
-        return self.fill(order, done["fill_id"], quantity, Decimal(done["price"]), paid, at, None)
+        after = self.fill(order, done["fill_id"], quantity, Decimal(done["price"]), paid, at, None)
+        if order.ended and not after.ended:
+            after = evolve(after, status=was)
+            self.state.put("orders", after)
+        return after
 
-    def _never_arrived(self, order: Order, net: str | None) -> bool:
-        """An exit that is not found counts as not sent when a fresh snapshot shows its position unchanged."""
-        if order.leg is not Leg.CLOSE or net is None:
-            return False
-        held = (
-            row.position
-            for row in self.state.ledgers.values()
-            if (row.account_group, row.account, row.root) == (order.account_group, order.account, order.root)
-        )
-        return Decimal(net) == sum(held, ZERO)
-
-    def _take_outcome(self, order: Order, outcome: str, reason: str | None, net: str | None) -> None:
+    def _take_outcome(self, order: Order, report: Mapping[str, Any]) -> None:
+        outcome, reason, call = report["outcome"], report.get("reason"), report.get("call")
+        if call == "cancel" and outcome not in ("cancelled", "expired"):
+            self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
+            return
         match outcome:
             case "accepted" | "filled" | "working":
                 status = OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.WORKING
-                self.state.put("orders", evolve(order, status=status))
+                order = evolve(order, status=status)
+                self.state.put("orders", order)
                 self._follow(order, Status.ORDERED, "The broker has it.")
+                if order.cancelling and call == "find":
+                    self.effects.append(Effect("cancel", order))
+            case "unknown" if call == "find":
+                self._look_later(order, LOOK_PAUSE)
+                text = f"Order {order.order_id} is in doubt, and the broker gives no answer about it."
+                self.notice("unknown_order", "critical", text)
             case "unknown":
                 self.doubt(order, reason or "the broker did not answer")
             case "refused":
@@ -311,7 +328,7 @@ class Execution:
             case "cancelled":
                 why = Reason(order.reason) if order.cancelling and order.reason else Reason.WITHDRAWN
                 self.over(order, OrderStatus.CANCELLED, why, reason)
-            case "not_found" if self._never_arrived(order, net):
+            case "not_found" if self._never_arrived(order, report.get("net")):
                 self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, reason)
             case "not_found":
                 self.state.put("orders", order)
@@ -319,6 +336,21 @@ class Execution:
                     f"Order {order.order_id} is in doubt: the broker does not know it; a person must decide."
                 )
                 self.notice("unknown_order", "critical", text)
+
+    def _look_later(self, order: Order, pause: timedelta) -> None:
+        """Look an outside order up again after a while."""
+        self.state.put("orders", evolve(order, wakes_at=self.now + pause))
+
+    def _never_arrived(self, order: Order, net: str | None) -> bool:
+        """An exit that is not found counts as not sent when a fresh snapshot shows its position unchanged."""
+        if order.leg is not Leg.CLOSE or net is None:
+            return False
+        held = (
+            row.position
+            for row in self.state.ledgers.values()
+            if (row.account_group, row.account, row.root) == (order.account_group, order.account, order.root)
+        )
+        return Decimal(net) == sum(held, ZERO)
 
     def doubt(self, order: Order, why: str = "the desk stopped before the answer came") -> None:
         """An order whose answer was lost is looked up by its id, and never sent again."""
@@ -371,7 +403,7 @@ class Execution:
         )
         ledger, trades = self.state.ledger(ledger_key(order)).filled(done, order)
         filled = order.filled + quantity
-        status = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PARTIALLY_FILLED
+        status = OrderStatus.FILLED if filled >= order.quantity else OrderStatus.PARTIALLY_FILLED
         order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, fill_id))
         self.state.put("orders", order)
         self.state.put("fills", done)
@@ -462,6 +494,9 @@ class Execution:
         """An exit that was refused is tried again, with growing pauses, until it is done."""
         plan = ticket.plan or Plan(side=ticket.side)
         pause = pause_after(plan.attempt)
+        if plan.attempt == 1:
+            name = f"{ticket.strategy} in {ticket.account_group}/{ticket.account}"
+            self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {told}")
         text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
         waiting = evolve(
             ticket.to(Status.OPEN),

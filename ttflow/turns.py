@@ -49,6 +49,7 @@ class Turns(Protection):
     def configure(self, settings: Settings, connected: frozenset[str]) -> None:
         """Put settings in force and build the flow for them."""
         self.settings, self.connected = settings, connected
+        self.held.clear()  # what the old flow held goes through the new one
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
         self.flow.graph.muted = self._muted
@@ -388,6 +389,8 @@ class Turns(Protection):
         given = self.settings.groups.get(group)
         if given is None:
             return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."
+        if given.broker != SIMULATOR and group not in self.connected:
+            return Reason.NO_BROKER, no_broker(group, given)
         mode = self.mode(strategy, given)
         if mode == "halted":
             return Reason.STRATEGY_HALTED, f"The strategy {strategy} is halted."
@@ -469,6 +472,14 @@ def sides(group: Group | None) -> str | None:
     if group is None:
         return None
     return group.sides or (None if group.live else "both")
+
+
+def no_broker(name: str, group: Group) -> str:
+    """Say that a group can't trade, and what to configure."""
+    return (
+        f"No broker connector configured for {name}: connect its broker ({group.broker}), or set "
+        f'broker = "simulator" in [groups.{name}] to trade it on paper.'
+    )
 
 
 def where(scope: str) -> str:

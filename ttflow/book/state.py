@@ -49,6 +49,8 @@ _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "tickets": attrgetter("until"),
     "ledgers": lambda row: row.bracket or row.flattening,
 }
+_INSIDE = ("simulator", "manual")
+_ENDED_KEPT = 1000
 _MISSING = object()
 
 
@@ -66,6 +68,7 @@ class State:
         self.halts: dict[str, Halt] = self.tables["halts"]
         self.scripts: dict[str, Script] = self.tables["scripts"]
         self.books: dict[tuple[str, str, str], Book] = self.tables["books"]
+        self.ended: dict[str, Order] = {}  # the last that an outside broker had: it may speak of them again
         self._changed: dict[tuple[str, Any], Any] = {}
         self._before: dict[tuple[str, Any], Any] = {}
         self._orders_of: dict[Key, dict[str, None]] = {}
@@ -85,6 +88,8 @@ class State:
 
     def _set(self, table: str, key: Any, row: Any) -> None:
         kept = self.tables[table]
+        if table == "orders":
+            self._end(key, row)
         if row is _MISSING or (table in ("orders", "tickets") and row.ended):
             gone = kept.pop(key, None)
             if gone is not None:
@@ -99,6 +104,13 @@ class State:
                 self._watched[table][key] = None
             else:
                 self._watched[table].pop(key, None)
+
+    def _end(self, key: str, row: Any) -> None:
+        self.ended.pop(key, None)
+        if row is not _MISSING and row.ended and row.broker not in _INSIDE:
+            self.ended[key] = row
+            if len(self.ended) > _ENDED_KEPT:
+                del self.ended[next(iter(self.ended))]
 
     def _index(self, table: str, row: Any, *, present: bool) -> None:
         if table == "orders":
@@ -130,7 +142,8 @@ class State:
             if table not in self.tables:
                 continue
             kind, names = TABLES[table]
-            if table in _ENDING and written["status"] in _ENDING[table]:
+            outside = table == "orders" and written["broker"] not in _INSIDE
+            if table in _ENDING and written["status"] in _ENDING[table] and not outside:
                 key = tuple(written[name] for name in names)
                 self._set(table, key if len(key) > 1 else key[0], _MISSING)
                 continue
@@ -141,7 +154,8 @@ class State:
 
     def snapshot(self) -> tuple[Change, ...]:
         """Every row remembered, as changes that fold into an equal state."""
-        return tuple(Change(table, row) for table in KEPT for row in self.tables[table].values())
+        ended = tuple(Change("orders", row) for row in self.ended.values())
+        return ended + tuple(Change(table, row) for table in KEPT for row in self.tables[table].values())
 
     # What is asked of it
 

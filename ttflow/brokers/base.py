@@ -32,7 +32,9 @@ class Report:
     `accepted`: it has the order, filled or not. `refused`: it said no. `unknown`: no answer, or one that
     can't be read. `failed`: nothing left. `expired`: too old to send. `not_found`: it has no such order.
     Each of `fills` is a mapping with `fill_id`, `quantity`, `price`, and perhaps `commission` and `at` (ISO
-    8601); one that is told again is booked once, by its id.
+    8601); one that is told again is booked once, by its id. `call` is the call that this answers, None for
+    what the broker says unasked. `net`, with a `not_found`, is what a fresh snapshot shows that the account
+    holds of the order's root, signed.
     """
 
     order_id: str
@@ -40,6 +42,8 @@ class Report:
     reason: str | None = None
     broker_order_id: str | None = None
     fills: tuple[Mapping[str, Any], ...] = ()
+    call: Literal["submit", "cancel", "find"] | None = None
+    net: str | None = None
 
     def to_json(self) -> str:
         """Write the report as the input that it becomes."""

@@ -1,4 +1,4 @@
-"""The worker around a broker: one lane for each account and symbol, so that order is kept where it matters.
+"""The worker around a broker: two lanes for each account and symbol, entries and exits, each in order.
 
 It acts only on effects, whose decision is committed. An order is submitted once: an answer that is lost
 makes it unknown, and an unknown order is looked up by its id, never sent again. A lane that fails or hangs
@@ -17,12 +17,13 @@ from typing import Any, get_args
 from ttflow.brokers.base import Broker, NotSent, Outcome, Report
 from ttflow.execution import Effect
 from ttflow.order import Leg, Order
+from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.brokers")
 
 _OUTCOMES = frozenset(get_args(Outcome))
 
-Lane = tuple[str, str, str]
+Lane = tuple[str, str, str, str]
 Send = Callable[[Report], Awaitable[object]]
 
 crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
@@ -53,7 +54,10 @@ class Worker:
     def put(self, effect: Effect) -> None:
         """Queue an effect in its lane."""
         order = effect.order
-        lane = (order.account_group, order.account, order.root)
+        # An exit must not wait for an entry that hangs, so exits and withdrawals have a lane of their own;
+        # the engine lets an entry follow an exit only once that is confirmed.
+        exits = order.leg is not Leg.OPEN or effect.kind == "cancel"
+        lane = (order.account_group, order.account, order.root, "exit" if exits else "entry")
         queue = self._lanes.setdefault(lane, asyncio.Queue())
         queue.put_nowait(effect)
         if lane not in self._tasks:
@@ -73,7 +77,7 @@ class Worker:
                 try:
                     report = await self._carry_out(effect)
                     if report:
-                        await self._send(report)
+                        await self._send(evolve(report, call=effect.kind))
                 except Exception:  # the others in the lane have done nothing wrong
                     log.exception("%s of %s failed", effect.kind, effect.order.order_id)
         finally:
@@ -112,7 +116,7 @@ class Worker:
             if report.outcome not in ("unknown", "not_found"):
                 return report
             if passed >= self._settle_s:
-                return report if report.outcome == "not_found" else None  # no word at all decides nothing
+                return report
             await asyncio.sleep(pause)
             passed, pause = passed + pause, min(2 * pause, 5.0)
 
