@@ -58,14 +58,29 @@ def test_at_the_same_time_the_first_set_runs_first(clock):
     assert [name for name, _ in out] == ["a", "b", "c"]
 
 
-def test_nothing_runs_by_itself(clock):
+def test_nothing_with_a_time_runs_by_itself(clock):
     out = []
-    clock.schedule(note(out, "now"))
+    clock.schedule_relative(0, note(out, "no delay"))
     clock.schedule_relative(-5, note(out, "past"))
 
     assert out == []
     clock.settle()
-    assert out == [("now", NINE), ("past", NINE)]
+    assert out == [("no delay", NINE), ("past", NINE)]
+
+
+def test_what_has_no_time_runs_at_once_and_in_its_turn(clock):
+    out = []
+    clock.schedule(lambda s, _: (s.schedule(note(out, "then")), out.append("first"))[0])
+
+    assert out == ["first", ("then", NINE)]
+    assert clock.due is None
+
+
+def test_of_gives_its_items_where_it_stands(clock):
+    out = []
+    reactivex.of(1, 2).subscribe(out.append, scheduler=clock)
+
+    assert out == [1, 2]
 
 
 def test_settling_moves_no_time_and_leaves_what_is_due_later(clock):
@@ -97,7 +112,7 @@ def test_what_was_called_off_does_not_run(clock):
 
 def test_calling_off_what_has_run_calls_off_what_it_started(clock):
     called_off = []
-    handle = clock.schedule(lambda scheduler, state: Disposable(lambda: called_off.append(True)))
+    handle = clock.schedule_relative(0, lambda scheduler, state: Disposable(lambda: called_off.append(True)))
     clock.settle()
     handle.dispose()
 
@@ -129,7 +144,7 @@ def test_an_interrupt_passes(clock):
     def interrupt(scheduler, state):
         raise KeyboardInterrupt
 
-    clock.schedule(interrupt)
+    clock.schedule_relative(0, interrupt)
     with pytest.raises(KeyboardInterrupt):
         clock.settle()
 
@@ -144,9 +159,10 @@ def test_a_moment_is_aware_or_utc_or_seconds(clock, moment):
 def test_the_state_is_handed_on(clock):
     out = []
     clock.schedule(lambda scheduler, state: out.append(state), 42)
+    clock.schedule_relative(0, lambda scheduler, state: out.append(state), 43)
     clock.settle()
 
-    assert out == [42]
+    assert out == [42, 43]
 
 
 def test_before_the_first_input_delays_count_from_it():

@@ -162,7 +162,8 @@ TIMED = {
     "delay": (rx.delay(5), [1, 2, 3]),
     "sample": (rx.sample(5), [2, 3]),
     "buffer": (rx.compose(rx.buffer_with_time(5), rx.filter(bool), rx.map(lambda b: b[-1])), [2, 3]),
-    "put off": (rx.flat_map(lambda t: reactivex.of(t)), [1, 2, 3, 4]),
+    "no delay": (rx.delay(0), [1, 2, 3, 4]),
+    "of": (rx.flat_map(lambda t: reactivex.of(t)), [1, 2, 3, 4]),
 }
 
 
