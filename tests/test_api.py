@@ -561,3 +561,18 @@ def test_lists_are_json_whatever_stands_in_them(tmp_path):
         assert json.loads(got.text)["alerts"][0]["strategy"] == XSS
 
     visit(tmp_path, work)
+
+
+def test_a_desk_is_flattened_and_told_prices(tmp_path):
+    async def work(visitor):
+        await visitor.alert(strategy="one", quantity=2, stop_loss={"price": 90})
+        told = await visitor.ask("/api/prices", {"prices": {"AAPL": "95.5"}}, token=True)
+        flat = await visitor.ask("/api/flatten", {"strategy": "one"}, token=True)
+        wrong = await visitor.ask("/api/prices", {"prices": {"AAPL": "dear"}}, token=True)
+        unknown = await visitor.ask("/api/flatten", {"strategy": "nobody"}, token=True)
+        fills = (await visitor.ask("/api/fills")).json["fills"]
+
+        assert (told.status, flat.status, wrong.status, unknown.status) == (200, 200, 400, 404)
+        assert [row["price"] for row in fills] == ["95.5", "100"]
+
+    visit(tmp_path, work)

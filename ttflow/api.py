@@ -22,6 +22,8 @@ Row = dict[str, Any]
 
 PAGE, MOST = 100, 1000
 """How many rows a list has unless told, and at most."""
+MOST_PRICES = 1000
+"""How many symbols one call may tell the prices of."""
 WAIT_S = 10
 """How long a command waits for its decision to be on disk."""
 TEST_STRATEGY, TEST_SYMBOL = "dashboard_test", "TTFLOWTEST"
@@ -186,19 +188,37 @@ class Command(Guarded):
 
 
 class Switch(Command):
-    """Halt or resume opening, everywhere or in a group."""
+    """Halt, resume or flatten, everywhere or in a group; the body may name one `strategy`."""
 
     async def post(self, *path: str) -> None:
         """Carry it out; `path` is the group, where there is one, and the verb."""
         *group, verb = path
         if group and group[0] not in self.desk.settings.groups:
             raise Refusal(404, "not_found", "There is no such account group.")
-        scope = group[0] if group else EVERYWHERE
-        reason = self.reason(self.body())
+        body = self.body()
+        scope, strategy = group[0] if group else EVERYWHERE, body.get("strategy")
+        if strategy is not None and strategy not in self.desk.engine.state.strategies:
+            raise Refusal(404, "not_found", "There is no such strategy: none of that name has sent an alert.")
+        reason = self.reason(body)
         with explained():
             async with asyncio.timeout(WAIT_S):
-                act = self.desk.halt if verb == "halt" else self.desk.resume
-                self.done(await act(scope, reason))
+                acts = {"halt": self.desk.halt, "resume": self.desk.resume, "flatten": self.desk.flatten}
+                self.done(await acts[verb](f"{scope}/{strategy}" if strategy else scope, reason))
+
+
+class Prices(Command):
+    """Tell the desk what the market's prices are."""
+
+    async def post(self) -> None:
+        """Take in `{"prices": {"ES1!": 5000.25, …}}` or one `{"symbol": "ES1!", "price": 5000.25}`."""
+        body = self.body()
+        prices = body.get("prices", {body["symbol"]: body.get("price")} if "symbol" in body else None)
+        if not isinstance(prices, dict) or not prices or len(prices) > MOST_PRICES:
+            text = f'Give {{"prices": {{"SYMBOL": PRICE, …}}}}, with one to {MOST_PRICES} symbols.'
+            raise Refusal(400, "invalid_request", text)
+        with explained():
+            async with asyncio.timeout(WAIT_S):
+                self.done(await self.desk.see_prices(prices))
 
 
 class Mode(Command):
@@ -251,8 +271,9 @@ def routes() -> list[tuple[Any, ...]]:
         *[(f"/api/{name}", Live, {"name": name}) for name in _VIEWS],
         (r"/api/alerts/([^/]+)", OneAlert),
         (r"/api/desk", Overview),
-        (r"/api/(halt|resume)", Switch),
-        (r"/api/groups/([^/]+)/(halt|resume)", Switch),
+        (r"/api/(halt|resume|flatten)", Switch),
+        (r"/api/groups/([^/]+)/(halt|resume|flatten)", Switch),
+        (r"/api/prices", Prices),
         (r"/api/strategies/([^/]+)/mode", Mode),
         (r"/api/test-alert", TestAlert),
     ]

@@ -37,26 +37,29 @@ def _changing(command: Any) -> Any:
     return command
 
 
+def _scoped(command: Any) -> Any:
+    option = click.option("--strategy", metavar="NAME", help="Only this strategy.")
+    return click.argument("group", required=False)(option(_changing(command)))
+
+
 @click.command()
-@click.argument("group", required=False)
-@_changing
-def halt(group: str | None, **options: Any) -> None:
+@_scoped
+def halt(**given: Any) -> None:
     """Stop opening positions; exits still go out.
 
-    Everywhere, or in one account GROUP.
+    Everywhere, or in one account GROUP; opening orders are withdrawn, protection stays.
 
     \b
     Examples:
       ttflow halt
       ttflow halt topstep --reason "news at 14:30"
     """
-    _switch("halt", group, **options)
+    _switch("halt", "Halted {}: nothing opens any more, exits still go out.", **given)
 
 
 @click.command()
-@click.argument("group", required=False)
-@_changing
-def resume(group: str | None, **options: Any) -> None:
+@_scoped
+def resume(**given: Any) -> None:
     """Let positions be opened again.
 
     Everywhere, or in one account GROUP.
@@ -66,27 +69,41 @@ def resume(group: str | None, **options: Any) -> None:
       ttflow resume
       ttflow resume topstep
     """
-    _switch("resume", group, **options)
+    _switch("resume", "Resumed {}: positions may be opened again.", **given)
 
 
-def _switch(command: str, group: str | None, reason: str, **options: Any) -> None:
+@click.command()
+@_scoped
+def flatten(**given: Any) -> None:
+    """Halt, and close what is held.
+
+    Everywhere, in one account GROUP, or for one strategy; it is tried again until all is flat.
+
+    \b
+    Examples:
+      ttflow flatten
+      ttflow flatten topstep --strategy ma_cross
+    """
+    _switch("flatten", "Flattening {}: nothing opens any more, and what is held is closed.", **given)
+
+
+def _switch(
+    command: str, told: str, group: str | None, strategy: str | None, reason: str, **options: Any
+) -> None:
     from urllib.parse import quote
 
     from ttflow.book.rows import EVERYWHERE
 
     scope = group or EVERYWHERE
     path = f"/api/{command}" if scope == EVERYWHERE else f"/api/groups/{quote(scope, safe='')}/{command}"
+    body = {"reason": reason, **({"strategy": strategy} if strategy else {})}
 
     def act(desk: Desk) -> Awaitable[int]:
-        return desk.halt(scope, reason) if command == "halt" else desk.resume(scope, reason)
+        acts = {"halt": desk.halt, "resume": desk.resume, "flatten": desk.flatten}
+        return acts[command](f"{scope}/{strategy}" if strategy else scope, reason)
 
     where = "everywhere" if scope == EVERYWHERE else f"in {scope}"
-    told = (
-        f"Halted {where}: nothing opens any more, exits still go out."
-        if command == "halt"
-        else f"Resumed {where}: positions may be opened again."
-    )
-    _change(path, {"reason": reason}, act, told, **options)
+    _change(path, body, act, told.format(f"{strategy} {where}" if strategy else where), **options)
 
 
 @click.command()
@@ -192,4 +209,4 @@ def doctor(show_secret: bool, journal: Path | None, config: Path | None, as_json
         raise click.exceptions.Exit(1)
 
 
-COMMANDS: tuple[Any, ...] = (doctor, halt, resume, mode)
+COMMANDS: tuple[Any, ...] = (doctor, halt, resume, flatten, mode)

@@ -63,14 +63,15 @@ def explain(error: BaseException, path: Path) -> JournalError:
     """Put an error into one line: which journal, what happened, what to do."""
     if isinstance(error, JournalError):
         return error
+    said = " ".join(str(error).split())
     if code(error) in _DAMAGED:
         return JournalCorrupt(
-            f"The journal {path} is damaged or not a database ({error}); "
+            f"The journal {path} is damaged or not a database ({said}); "
             "put a good copy in its place, or name another file."
         )
     if code(error) in _PASSING:
-        return JournalUnavailable(f"The journal {path} can't be used now: {_PASSING[code(error)]} ({error}).")
-    return JournalError(f"The journal {path} could not be used: {type(error).__name__}: {error}.")
+        return JournalUnavailable(f"The journal {path} can't be used now: {_PASSING[code(error)]} ({said}).")
+    return JournalError(f"The journal {path} could not be used: {type(error).__name__}: {said}.")
 
 
 def check_place(path: Path) -> None:
@@ -140,7 +141,8 @@ def open_writer(path: Path, *, create: bool = True) -> Connection:
         _check_ours(connection, path)
         check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if check != "ok":
-            raise JournalCorrupt(f"The journal {path} is damaged ({check}); put a good copy in its place.")
+            found = " ".join(str(check).split())
+            raise JournalCorrupt(f"The journal {path} is damaged ({found}); put a good copy in its place.")
         _make_durable(connection, path)
     except BaseException as error:
         if connection is not None:
