@@ -106,7 +106,7 @@ def test_a_step_that_returns_no_ticket_costs_the_entry_alone(given):
     assert all("return the ticket" in said(t) for t in out)
 
 
-@pytest.mark.parametrize("status", set(Status) - {Status.OPEN, Status.DENIED})
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.OPEN, Status.DENIED}))
 def test_a_step_can_deny_and_give_no_other_outcome(status):
     out = through(does(lambda t: evolve(t, status=status, reason="X")), entry(), exit_())
 
