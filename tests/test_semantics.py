@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from reactivex import operators as rx
 
 from ttflow import operators as ops
 from ttflow.inputs import Kind
@@ -12,6 +13,7 @@ from ttflow.order import Leg, OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
 from ttflow.ticket import Reason, Status
+from ttflow.words import evolve
 
 SECRET = ("a-webhook-secret",)
 
@@ -1257,3 +1259,50 @@ class TestSimulator:
             walk.price(price=price)
 
         assert [fill.price for fill in walk.fills] == fills
+
+
+class TestTicketsThatAFlowHolds:
+    def walk(self, flow):
+        return Walk(Settings.model_validate({"groups": {"desk": {"broker": "simulator"}}}), flow)
+
+    def test_a_reversal_through_a_delay_opens_what_it_says(self):
+        walk = self.walk(lambda alerts, desk: alerts.pipe(rx.delay(5), ops.size()))
+        send(walk, action="buy", quantity=1)
+        walk.tick(after=10)
+
+        send(walk, action="sell", quantity=3)
+        walk.tick(after=10)
+
+        assert walk.position() == -2
+
+    def test_the_flows_own_clock_is_due_beside_other_dates(self):
+        walk = self.walk(lambda alerts, desk: alerts.pipe(rx.delay(5), ops.size()))
+        send(walk, strategy="limit", order_type="limit", limit_price=90, cancel_after=3600)
+        walk.tick(after=10)
+
+        send(walk, action="buy", quantity=1)
+
+        assert walk.desk.engine.due == walk.clock.now + timedelta(seconds=5)
+
+    def test_what_never_comes_back_is_denied_in_the_end(self):
+        def flow(alerts, desk):
+            alerts.pipe(rx.sample(1))
+            return alerts.pipe(rx.filter(lambda ticket: False))
+
+        walk = self.walk(flow)
+        ticket = send(walk, action="buy", quantity=1)
+        for _ in range(400):
+            walk.tick(after=1)
+
+        assert (of(walk, ticket).status, of(walk, ticket).reason) == (Status.DENIED, Reason.DROPPED)
+
+    def test_a_piece_cannot_turn_a_ticket_into_another(self):
+        changed = rx.map(lambda ticket: evolve(ticket, symbol="MSFT", asked=Decimal(9)))
+        walk = self.walk(lambda alerts, desk: alerts.pipe(rx.delay(1), changed))
+
+        send(walk, action="buy", quantity=1)
+        walk.tick(after=2)
+
+        assert [(order.symbol, order.account, order.quantity) for order in walk.orders()] == [
+            ("AAPL", "paper", 1)
+        ]

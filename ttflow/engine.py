@@ -76,7 +76,8 @@ class Engine(Turns):
     @property
     def due(self) -> datetime | None:
         """When a tick is due; None while nothing waits for a time."""
-        return min((at for at, _ in self._dates()), default=self.clock.due)
+        times = [at for at, _ in self._dates()]
+        return min([*times, self.clock.due] if self.clock.due else times, default=None)
 
     def _dates(self) -> Iterator[tuple[datetime, Key | Order]]:
         """What waits for a time: ledgers to look at again, orders to look at or to withdraw."""
@@ -133,6 +134,7 @@ class Engine(Turns):
             self._wake()
             self.settle()
             self.clock.advance(item.at)
+            self.admit_late()
             self._handlers[item.kind](item, alert)
             self.settle()
         except Exception as error:
@@ -325,23 +327,22 @@ class Engine(Turns):
         mine = [row for row in rows if (row.account_group, row.account, row.root) == wanted]
         manual = self.state.ledger((MANUAL, group, account, one))
         shares = reconcile((row for row in mine if row.strategy != MANUAL), manual, difference)
-        for place, (ledger, change) in enumerate(shares, 1):
-            self._book_manual(ledger, change, place, symbol)
+        for ledger, change in shares:
+            self._book_manual(ledger, change, symbol)
         text = (
             f"A trade of {plain(difference)} {one} in {group}/{account} was not ours; it is booked as manual."
         )
         self.notice("manual_trade", "warning", text)
 
-    def _book_manual(self, ledger: Ledger, change: Decimal, place: int, symbol: str) -> None:
+    def _book_manual(self, ledger: Ledger, change: Decimal, symbol: str) -> None:
         closes = ledger.position * change < 0
         held = ledger.contract or symbol
         price = self.price_of(held) or ledger.average_price
-        name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
         leg = Leg.CLOSE if closes else Leg.OPEN
         part = abs(change) / abs(ledger.position) if closes else ONE
         order = Order(
             seq=self.seq,
-            order_id=self.ids.order(self.seq, ledger.account_group, name, leg, place),
+            order_id=self.unasked_id(ledger, leg),
             alert_id=None,
             strategy=ledger.strategy,
             account_group=ledger.account_group,

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 from ttflow.alert import Action, Alert
-from ttflow.book.ledger import Key, Ledger
+from ttflow.book.ledger import Flattening, Key, Ledger
 from ttflow.book.rows import Notice, Severity
 from ttflow.book.state import State, ledger_key
 from ttflow.instrument import instrument, root, ticker
@@ -84,7 +84,7 @@ class Execution:
         self.effects: list[Effect] = []
         self.touched: dict[Key, None] = {}
         self.held: set[tuple[int, str, str]] = set()
-        self._notices = (0, 0)
+        self._notices = self._unasked = (0, 0)
 
     # Tickets
 
@@ -142,11 +142,10 @@ class Execution:
     def unasked(self, ledger: Ledger, leg: Leg, quantity: Decimal, attempt: int, **levels: Any) -> Order:
         """Make an order that reduces a ledger without a ticket: protection, flattening."""
         side = Side.of(-ledger.position)
-        name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
         type_ = {Leg.TAKE_PROFIT: OrderType.LIMIT, Leg.STOP_LOSS: OrderType.STOP}.get(leg, OrderType.MARKET)
         return Order(
             seq=self.seq,
-            order_id=self.ids.order(self.seq, ledger.account_group, name, leg, attempt),
+            order_id=self.unasked_id(ledger, leg),
             strategy=ledger.strategy,
             account_group=ledger.account_group,
             account=ledger.account,
@@ -163,6 +162,14 @@ class Execution:
             theirs=tidy(-ledger.theirs * quantity / abs(ledger.position)),
             **{"alert_id": None, "limit_price": None, "stop_price": None, **levels},
         )
+
+    def unasked_id(self, ledger: Ledger, leg: Leg) -> str:
+        """The id of an order without a ticket: from the input, the ledger, the leg, and a count."""
+        seq, count = self._unasked
+        count = count + 1 if seq == self.seq else 1
+        self._unasked = (self.seq, count)
+        name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
+        return self.ids.order(self.seq, ledger.account_group, name, leg, count)
 
     def dispatch(self, order: Order) -> None:
         """Send an order: into the simulator at once, or out once this decision is committed."""
@@ -405,6 +412,9 @@ class Execution:
         filled = order.filled + quantity
         status = OrderStatus.FILLED if filled >= order.quantity else OrderStatus.PARTIALLY_FILLED
         order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, fill_id))
+        before = self.state.ledger(ledger_key(order)).position
+        if order.leg is not Leg.OPEN and ledger.position and before * ledger.position <= 0:
+            ledger = self._overshot(order, ledger)
         self.state.put("orders", order)
         self.state.put("fills", done)
         self.state.put("ledgers", ledger)
@@ -415,6 +425,12 @@ class Execution:
             self._pay(order, trades, paid)
         self._progress(order, done)
         return order
+
+    def _overshot(self, order: Order, ledger: Ledger) -> Ledger:
+        """A closing order was filled past zero, too late to be withdrawn: flattened at once (rule 11)."""
+        text = f"{order.side} {order.symbol} in {order.account_group}/{order.account} went past flat"
+        self.notice("overshoot", "critical", f"{text}: what is too much is closed.")
+        return evolve(ledger, flattening=Flattening(reason="an overshoot"))
 
     def _pay(self, order: Order, trades: tuple[Trade, ...], paid: Decimal) -> None:
         account = self.account(order.account_group, order.account)
@@ -462,7 +478,10 @@ class Execution:
         if order.status is not OrderStatus.FILLED:
             self.state.put("tickets", ticket)
         elif plan.closing or plan.opening or self.looks_again(ticket):
-            self.state.put("tickets", ticket.to(Status.OPEN))
+            again = (
+                evolve(plan, attempt=plan.attempt + 1) if plan.closing else plan
+            )  # no order has two legs' id
+            self.state.put("tickets", evolve(ticket.to(Status.OPEN), plan=again))
         else:
             self.end(ticket, Status.FILLED, ticket.reason, "")
 

@@ -35,6 +35,9 @@ REORDER = timedelta(milliseconds=500)
 OVERTAKE = timedelta(seconds=2)
 """How long an entry may hang before an exit overtakes it (rule 10)."""
 
+HOLD = timedelta(minutes=5)
+"""How long operators may hold a ticket before it counts as dropped."""
+
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
 
@@ -54,10 +57,11 @@ class Turns(Protection):
         self.flow = Flow("alerts", scheduler=self.clock)
         self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
-        self.result.graph.add(Node("sink", "desk", (self.result.node,)))
+        self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
         self.result.observable.subscribe(self._arrive)
         self._passing: Ticket | None = None
         self._out: Ticket | None = None
+        self._late: list[Ticket] = []
 
     def mute(self, muted: bool) -> None:
         """While muted, nobody who listens inside the flow is called: inputs are being run again."""
@@ -118,7 +122,7 @@ class Turns(Protection):
 
     def _next(self, key: Key, ledger: Ledger) -> Ticket | None:
         """The ticket whose turn it is, unless an unsettled order must be known first."""
-        queue = [t for t in self.state.tickets_of(key) if t.status is Status.OPEN and t.key not in self.held]
+        queue = [ticket for ticket in self.state.tickets_of(key) if self._queues(ticket)]
         if not queue:
             return None
         unsettled = [order for order in self.state.orders_of(key) if order.unsettled]
@@ -134,6 +138,14 @@ class Turns(Protection):
                 return ticket if self._overtakes(ticket, ledger, unsettled) else None
             return ticket
         return None
+
+    def _queues(self, ticket: Ticket) -> bool:
+        """Whether a ticket waits for its turn; one that the flow holds does not."""
+        if ticket.key in self.held:
+            if ticket.until is not None and ticket.until <= self.now:
+                self._give_up(ticket)
+            return False
+        return ticket.status is Status.OPEN
 
     def _superseded(self, ticket: Ticket, later: Sequence[Ticket]) -> bool:
         """End a ticket whose place a later one takes: targets in a backlog, a standing exit (rules 9, 21)."""
@@ -332,7 +344,8 @@ class Turns(Protection):
         passed = self._pass(evolve(ticket, leg=Leg.OPEN, side=plan.side, asked=plan.opening, quantity=None))
         if passed is None:
             if self.clock.due is not None:
-                self.held.add(ticket.key)  # an operator holds it for a time; it will come back by itself
+                self.held.add(ticket.key)  # an operator may hold it for a time, and give it back by itself
+                self.state.put("tickets", evolve(ticket, until=self.now + HOLD))
                 return
             text = "An operator let it go without saying why."
             passed = ticket.end(Status.DENIED, Reason.DROPPED, text, "flow")
@@ -434,37 +447,65 @@ class Turns(Protection):
 
     def _pass(self, ticket: Ticket) -> Ticket | None:
         """Send a ticket through the flow; None when it did not come out."""
-        ledger = self.state.ledger(ledger_key(ticket))
-        self._out, self._passing = None, ticket
-        self.flow.emit(
-            evolve(
-                ticket,
-                position=ledger.position,
-                ratio=ledger.ratio,
-                multiplier=self._multiplier(ticket),
-                statistics={},
-                tags={},
-            )
-        )
+        self._out, self._passing = None, self._equipped(ticket)
+        self.flow.emit(self._passing)
         self._passing = None
         return self._out
 
-    def _multiplier(self, ticket: Ticket) -> Decimal:
+    def _equipped(self, ticket: Ticket) -> Ticket:
+        """The ticket with what operators may know of its ledger and account at this moment."""
+        ledger = self.state.ledger(ledger_key(ticket))
         group = self.settings.groups.get(ticket.account_group)
         account = group.account(ticket.account) if group else None
-        return account.multiplier if account else ONE
+        return evolve(
+            ticket,
+            position=ledger.position,
+            ratio=ledger.ratio,
+            multiplier=account.multiplier if account else ONE,
+            statistics={},
+            tags={},
+        )
 
     def _arrive(self, ticket: Any) -> None:
         """Whatever comes out at the end of the flow; a ticket that was held comes later than it went in."""
+        self.sink.meter.seen += 1
+        mine = self._passing
         if not isinstance(ticket, Ticket):
             return
-        if self._passing is not None and ticket.key == self._passing.key:
-            self._out = ticket
-        elif ticket.key in self.held:
-            self.held.discard(ticket.key)
+        if mine is not None and (ticket.key, ticket.leg) == (mine.key, mine.leg):
+            self._out = _brought(mine, ticket)
+        elif ticket.key in self.held and not ticket.reduces:
+            self._late.append(ticket)  # not from in here: what goes wrong would be the listener's
+
+    def admit_late(self) -> None:
+        """Go on with the tickets that operators had held."""
+        late, self._late = self._late, []
+        for ticket in late:
             known = self.state.tickets.get(ticket.key)
-            if known and known.plan:
-                self._arrived(evolve(ticket, now=self.now), known.plan)
+            if known and known.plan and ticket.key in self.held:
+                self.held.discard(ticket.key)
+                mine = evolve(known, now=self.now, side=known.plan.side, asked=known.plan.opening, until=None)
+                self._arrived(_brought(self._equipped(mine), ticket), known.plan)
+
+    def _give_up(self, ticket: Ticket) -> None:
+        """A ticket that the flow has held for too long is not coming back."""
+        self.held.discard(ticket.key)
+        text = f"The flow held it for {HOLD.total_seconds():.0f} s and did not give it back."
+        self.finish(ticket, Status.DENIED, Reason.DROPPED, text, step="flow")
+
+
+def _brought(mine: Ticket, theirs: Ticket) -> Ticket:
+    """What the flow may bring back on a ticket of ours: a verdict, notes, a quantity, figures and tags."""
+    verdict = theirs.status if theirs.status in (Status.OPEN, Status.DENIED) else Status.FAILED
+    return evolve(
+        mine,
+        status=verdict,
+        reason=theirs.reason,
+        trail=theirs.trail,
+        quantity=theirs.quantity,
+        statistics=theirs.statistics,
+        tags=theirs.tags,
+    )
 
 
 def sides(group: Group | None) -> str | None:
