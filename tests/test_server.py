@@ -218,8 +218,14 @@ def test_a_stop_lets_an_answer_finish_and_takes_no_more(tmp_path):
         desk.keep = slowly
         posted = asyncio.ensure_future(visitor.ask("/webhook/tradingview", {"symbol": "A", "action": "exit"}))
         await reached.wait()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"}")  # answered, so it is no connection that still waits to be taken
         closing = asyncio.ensure_future(server.close())
         await until(lambda: server.app.stopping)
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
+        writer.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", server.port)
         assert not closing.done()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttflow.book.rows import EVERYWHERE
 from ttflow.instrument import instrument, ticker
-from ttflow.words import ZERO, plain, tidy, to_dict
+from ttflow.words import plain, tidy, to_dict
 
 if TYPE_CHECKING:
     from ttflow.book.ledger import Ledger
@@ -81,7 +81,7 @@ def _position(desk: Desk, ledger: Ledger) -> Row:
 
 def _rounded(number: Decimal) -> str:
     """A quotient may have 28 digits; no price or amount needs more than 12 after the point."""
-    return plain(tidy(round(number, 12)) + ZERO)  # nothing is never less than nothing: no -0
+    return plain(tidy(round(number, 12)))
 
 
 def test_group(desk: Desk) -> str | None:
