@@ -24,9 +24,8 @@ from ttflow.alert import Alert, parse_alert
 from ttflow.book.rows import EVERYWHERE
 from ttflow.brokers import Broker, Report, Worker
 from ttflow.brokers.base import connect
-from ttflow.engine import Applied, Engine
+from ttflow.engine import Applied, Effect, Engine, Ids
 from ttflow.errors import JournalError, JournalUnavailable, RequestError
-from ttflow.execution import Effect, Ids
 from ttflow.flow import Flow
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal, Reader

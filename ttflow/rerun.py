@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ttflow.alert import Alert, parse_alert
 from ttflow.desk import Desk, FlowFunction
+from ttflow.engine import Ids
 from ttflow.errors import AlertError, RequestError
-from ttflow.execution import Ids
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal, Reader
 from ttflow.journal.frames import to_frame

@@ -15,8 +15,7 @@ from ttflow import builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.brokers.base import NotSent, Report
 from ttflow.desk import Desk, FlowFunction
-from ttflow.engine import Applied
-from ttflow.execution import Effect
+from ttflow.engine import Applied, Effect
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.order import Fill, Order, Trade
 from ttflow.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 
 from ttflow.brokers import NotSent, Report
 from ttflow.brokers.worker import Worker
-from ttflow.execution import Effect
+from ttflow.engine import Effect
 from ttflow.order import Leg, OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Clock, Walk

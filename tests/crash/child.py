@@ -27,7 +27,7 @@ from ttflow import desk as desk_module
 from ttflow import webhook
 from ttflow.brokers import NotSent, Report, worker
 from ttflow.desk import Desk
-from ttflow.execution import Ids
+from ttflow.engine import Ids
 from ttflow.gate import Gate
 from ttflow.inputs import Kind
 from ttflow.journal import repeats, writer

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, get_args
 
 from ttflow.brokers.base import Broker, NotSent, Outcome, Report
-from ttflow.execution import Effect
+from ttflow.engine import Effect
 from ttflow.order import Leg, Order
 from ttflow.words import evolve
 

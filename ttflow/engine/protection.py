@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ttflow.alert import Level
 from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
 from ttflow.book.state import ledger_key
-from ttflow.execution import PROTECTIVE, SIMULATOR, Execution
+from ttflow.engine.base import PROTECTIVE, SIMULATOR
+from ttflow.engine.reports import Reports
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import DisasterStop
@@ -33,8 +34,8 @@ class Wanted(NamedTuple):
     quantity: Decimal
 
 
-class Protection(Execution):
-    """Execution, and the brackets of its ledgers."""
+class Protection(Reports):
+    """Reports, and the brackets of its ledgers."""
 
     # What a ledger is to be protected by
 

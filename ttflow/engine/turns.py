@@ -6,28 +6,22 @@ closes first, and opens when the close is confirmed, through every gate again at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from ttflow.alert import Action, Alert
 from ttflow.book.ledger import Key, Ledger
 from ttflow.book.legs import Want, want
-from ttflow.book.rows import EVERYWHERE
 from ttflow.book.state import ledger_key
-from ttflow.clock import InputClock
-from ttflow.execution import PROTECTIVE, SHADOW, SIMULATOR, pause_after
-from ttflow.flow import Flow
-from ttflow.graph import Node
-from ttflow.instrument import instrument, root
+from ttflow.engine.base import PROTECTIVE, SIMULATOR, pause_after
+from ttflow.engine.modes import Modes, sides, signed
+from ttflow.engine.passing import HOLD, brought
+from ttflow.engine.protection import told
+from ttflow.instrument import instrument
 from ttflow.order import Leg, Order, OrderStatus
-from ttflow.protection import Protection, told
-from ttflow.settings import Group, Settings
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ONE, ZERO, evolve, plain, scaled, tidy
-
-Build = Callable[[Flow], Flow]
 
 REORDER = timedelta(milliseconds=500)
 """How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
@@ -35,68 +29,11 @@ REORDER = timedelta(milliseconds=500)
 OVERTAKE = timedelta(seconds=2)
 """How long an entry may hang before an exit overtakes it (rule 10)."""
 
-HOLD = timedelta(minutes=5)
-"""How long operators may hold a ticket before it counts as dropped."""
-
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
 
-class Turns(Protection):
-    """Protection, and the queues of its ledgers; knows the flow that tickets pass through."""
-
-    def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
-        super().__init__(journal_id)
-        self.build, self._muted = build, False
-        self.configure(settings, connected)
-
-    def configure(self, settings: Settings, connected: frozenset[str]) -> None:
-        """Put settings in force and build the flow for them."""
-        self.settings, self.connected = settings, connected
-        self.held.clear()  # what the old flow held goes through the new one
-        self.clock = InputClock()
-        self.flow = Flow("alerts", scheduler=self.clock)
-        self.flow.graph.muted = self._muted
-        self.result = self.build(self.flow)
-        self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
-        self.result.observable.subscribe(self._arrive)
-        self._passing: Ticket | None = None
-        self._out: Ticket | None = None
-        self._late: list[Ticket] = []
-
-    def mute(self, muted: bool) -> None:
-        """While muted, nobody who listens inside the flow is called: inputs are being run again."""
-        self._muted = self.flow.graph.muted = muted
-
-    def mode(self, strategy: str, group: Group) -> str:
-        """Whether the strategy trades live, on paper or not at all in the group, as things stand."""
-        known = self.state.strategies.get(strategy)
-        chosen = known.mode if known else None
-        if chosen == "halted":
-            return "halted"
-        if group.broker == SIMULATOR or not group.live:
-            return "paper"
-        return chosen or ("live" if strategy in group.strategies else "paper")
-
-    def account_for(self, ticket: Ticket, group: Group) -> str:
-        """The account, or its shadow: where the ledger holds something already, else by mode (rule 15)."""
-        name = ticket.account.removesuffix(SHADOW)
-        if group.broker == SIMULATOR:
-            return name
-        for account in (name, name + SHADOW):
-            if self._busy(ticket, account):
-                return account
-        return self._meant(ticket, group)
-
-    def _meant(self, ticket: Ticket, group: Group) -> str:
-        name = ticket.account.removesuffix(SHADOW)
-        return name if self.mode(ticket.strategy, group) == "live" else name + SHADOW
-
-    def _busy(self, ticket: Ticket, account: str) -> bool:
-        key = (ticket.strategy, ticket.account_group, account, root(ticket.symbol))
-        waiting = (one for one in self.state.tickets_of(key) if one.key != ticket.key)
-        return not self.state.ledger(key).flat or bool(self.state.orders_of(key)) or any(waiting)
-
-    # Whose turn it is
+class Turns(Modes):
+    """Modes, and the queues of the ledgers."""
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
@@ -173,8 +110,6 @@ class Turns(Protection):
         if ticket.until != ready:
             self.state.put("tickets", evolve(ticket, until=ready))
         return False
-
-    # From a ticket to orders
 
     def _step(self, ticket: Ticket) -> None:
         if ticket.plan is None:
@@ -279,7 +214,7 @@ class Turns(Protection):
         ready = ticket.received_at + REORDER
         if ready <= self.now:
             return False
-        held = _signed(ledger.theirs)
+        held = signed(ledger.theirs)
         text = (
             f"It says that {_before(ticket.alert)} was held before, and the ledger holds {held}: "
             "it waits up to 0.5 s for another alert."
@@ -318,12 +253,6 @@ class Turns(Protection):
         sign = ONE if ledger.position > 0 else -ONE
         others = self.net(ledger.account_group, ledger.account, ledger.root) - ledger.position
         return max(ZERO, min(held, (book.net - others) * sign))
-
-    def net(self, group: str, account: str, symbol_root: str) -> Decimal:
-        """What the ledgers of an account hold of a root, `manual` included, added up."""
-        wanted = (group, account, symbol_root)
-        rows = self.state.ledgers.values()
-        return sum((r.position for r in rows if (r.account_group, r.account, r.root) == wanted), ZERO)
 
     def _look_again(self, ticket: Ticket, plan: Plan) -> None:
         """An exit that closed what it knew of: done when nothing is left, else planned anew."""
@@ -386,36 +315,20 @@ class Turns(Protection):
         symbol = held or ticket.symbol  # the contract of a root is fixed until the ledger is flat (rule 23)
         self.place(ticket, Leg.OPEN, plan.side, quantity, plan.opening * plan.side.sign, symbol=symbol)
 
+    def admit_late(self) -> None:
+        """Go on with the tickets that operators had held."""
+        late, self._late = self._late, []
+        for ticket in late:
+            known = self.state.tickets.get(ticket.key)
+            if known and known.plan and ticket.key in self.held:
+                self.held.discard(ticket.key)
+                mine = evolve(known, now=self.now, side=known.plan.side, asked=known.plan.opening, until=None)
+                self._arrived(brought(self._equipped(mine), ticket), known.plan)
+
     def _sized(self, ticket: Ticket, plan: Plan) -> Decimal:
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
         wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
         return instrument(ticket.symbol).floor_to_lot(wanted)
-
-    def _barred(self, ticket: Ticket) -> tuple[Reason, str] | None:
-        """Halts, modes and books, checked last before an order leaves."""
-        group, strategy = ticket.account_group, ticket.strategy
-        for scope in (EVERYWHERE, group, f"{EVERYWHERE}/{strategy}", f"{group}/{strategy}"):
-            halt = self.state.halts.get(scope)
-            if halt and halt.state == "halted":
-                since = f"since {halt.at:%Y-%m-%d %H:%M} UTC"
-                return Reason.TRADING_HALTED, f"Trading is halted {where(scope)} {since}: {halt.reason}."
-        given = self.settings.groups.get(group)
-        if given is None:
-            return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."
-        if given.broker != SIMULATOR and group not in self.connected:
-            return Reason.NO_BROKER, no_broker(group, given)
-        mode = self.mode(strategy, given)
-        if mode == "halted":
-            return Reason.STRATEGY_HALTED, f"The strategy {strategy} is halted."
-        if given.broker != SIMULATOR and (mode == "live") == ticket.account.endswith(SHADOW):
-            return Reason.MODE_CHANGING, f"The strategy is to trade {mode} once this ledger is flat."
-        book = self.state.books.get((group, ticket.account, root(ticket.symbol)))
-        if book and book.mismatch_since:
-            text = f"The broker holds {_signed(book.net)}, which the ledgers don't explain."
-            return Reason.BOOK_MISMATCH, text
-        return None
-
-    # Flattening
 
     def _flatten(self, ledger: Ledger) -> bool:
         """Cancel, close, verify, repeat, until the ledger is flat; False while there is nothing to do now."""
@@ -443,92 +356,6 @@ class Turns(Protection):
         self.dispatch(self.unasked(ledger, Leg.CLOSE, abs(ledger.position), flattening.attempt))
         return True
 
-    # Through the flow
-
-    def _pass(self, ticket: Ticket) -> Ticket | None:
-        """Send a ticket through the flow; None when it did not come out."""
-        self._out, self._passing = None, self._equipped(ticket)
-        self.flow.emit(self._passing)
-        self._passing = None
-        return self._out
-
-    def _equipped(self, ticket: Ticket) -> Ticket:
-        """The ticket with what operators may know of its ledger and account at this moment."""
-        ledger = self.state.ledger(ledger_key(ticket))
-        group = self.settings.groups.get(ticket.account_group)
-        account = group.account(ticket.account) if group else None
-        return evolve(
-            ticket,
-            position=ledger.position,
-            ratio=ledger.ratio,
-            multiplier=account.multiplier if account else ONE,
-            statistics={},
-            tags={},
-        )
-
-    def _arrive(self, ticket: Any) -> None:
-        """Whatever comes out at the end of the flow; a ticket that was held comes later than it went in."""
-        self.sink.meter.seen += 1
-        mine = self._passing
-        if not isinstance(ticket, Ticket):
-            return
-        if mine is not None and (ticket.key, ticket.leg) == (mine.key, mine.leg):
-            self._out = _brought(mine, ticket)
-        elif ticket.key in self.held and not ticket.reduces:
-            self._late.append(ticket)  # not from in here: what goes wrong would be the listener's
-
-    def admit_late(self) -> None:
-        """Go on with the tickets that operators had held."""
-        late, self._late = self._late, []
-        for ticket in late:
-            known = self.state.tickets.get(ticket.key)
-            if known and known.plan and ticket.key in self.held:
-                self.held.discard(ticket.key)
-                mine = evolve(known, now=self.now, side=known.plan.side, asked=known.plan.opening, until=None)
-                self._arrived(_brought(self._equipped(mine), ticket), known.plan)
-
-    def _give_up(self, ticket: Ticket) -> None:
-        """A ticket that the flow has held for too long is not coming back."""
-        self.held.discard(ticket.key)
-        text = f"The flow held it for {HOLD.total_seconds():.0f} s and did not give it back."
-        self.finish(ticket, Status.DENIED, Reason.DROPPED, text, step="flow")
-
-
-def _brought(mine: Ticket, theirs: Ticket) -> Ticket:
-    """What the flow may bring back on a ticket of ours: a verdict, notes, a quantity, figures and tags."""
-    verdict = theirs.status if theirs.status in (Status.OPEN, Status.DENIED) else Status.FAILED
-    return evolve(
-        mine,
-        status=verdict,
-        reason=theirs.reason,
-        trail=theirs.trail,
-        quantity=theirs.quantity,
-        statistics=theirs.statistics,
-        tags=theirs.tags,
-    )
-
-
-def sides(group: Group | None) -> str | None:
-    """Which sides a group trades: as configured; else both on paper; None, the first entry's, when live."""
-    if group is None:
-        return None
-    return group.sides or (None if group.live else "both")
-
-
-def no_broker(name: str, group: Group) -> str:
-    """Say that a group can't trade, and what to configure."""
-    return (
-        f"No broker connector configured for {name}: connect its broker ({group.broker}), or set "
-        f'broker = "simulator" in [groups.{name}] to trade it on paper.'
-    )
-
-
-def where(scope: str) -> str:
-    """Say a scope in words: `*`, a group, or either with a strategy behind a slash."""
-    place, _, strategy = scope.partition("/")
-    said = "everywhere" if place == EVERYWHERE else f"in {place}"
-    return f"for {strategy} {said}" if strategy else said
-
 
 def _contradicts(alert: Alert, ledger: Ledger) -> bool:
     """Whether what the alert says was held before is not what the ledger holds."""
@@ -549,12 +376,6 @@ def _says_where(alert: Alert) -> bool:
 def _before(alert: Alert) -> str:
     size = alert.prev_market_position_size
     return f"{alert.prev_market_position}{f' {plain(size)}' if size else ''}"
-
-
-def _signed(number: Decimal) -> str:
-    if not number:
-        return "nothing"
-    return f"{'long' if number > 0 else 'short'} {plain(abs(number))}"
 
 
 def _count(orders: list[Order]) -> str:

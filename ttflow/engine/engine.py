@@ -11,28 +11,25 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ttflow.alert import Action, Alert, parse_alert
-from ttflow.book.ledger import Flattening, Key, Ledger
-from ttflow.book.reconcile import MANUAL, reconcile
-from ttflow.book.rows import EVERYWHERE, AlertRow, Book, Halt, ModeChange, Price, Script, Strategy
+from ttflow.book.ledger import Key
+from ttflow.book.rows import AlertRow, Price, Strategy
 from ttflow.book.state import ledger_key
+from ttflow.engine.base import SIMULATOR, Effect
+from ttflow.engine.commands import Commands
+from ttflow.engine.modes import no_broker
+from ttflow.engine.passing import Build
 from ttflow.errors import AlertError
-from ttflow.execution import SHADOW, SIMULATOR, Effect
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.instrument import root, ticker
-from ttflow.order import Leg, Order, OrderStatus
+from ttflow.order import Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Reason, Status, Ticket
-from ttflow.turns import Build, Turns, no_broker, where
-from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, tidy
+from ttflow.words import OrderType, evolve
 
 log = logging.getLogger("ttflow.engine")
-
-
-SETTLED = timedelta(seconds=5)
-"""How long a difference between a broker's position and the ledgers must stand before it is booked."""
 
 
 class Applied(NamedTuple):
@@ -42,7 +39,7 @@ class Applied(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-class Engine(Turns):
+class Engine(Commands):
     """Applies inputs to a book through a flow.
 
     `build` gets the flow of the tickets and returns the flow whose tickets are executed; it is called anew
@@ -63,7 +60,7 @@ class Engine(Turns):
             Kind.REPEAT: lambda item, alert: None,
             Kind.PRICE: self._prices,
             Kind.REPORT: self._report,
-            Kind.COMMAND: self._command,
+            Kind.COMMAND: lambda item, alert: self.command(item.data()),
             Kind.START: self._start,
             Kind.TICK: lambda item, alert: None,
         }
@@ -152,8 +149,6 @@ class Engine(Turns):
             self._row(item, None)
             ticket = self._ticket(item, Alert(symbol="", action=Action.CANCEL))
             self.end(ticket, Status.FAILED, Reason.DESK_FAILED, text)
-
-    # Alerts
 
     def _alert(self, item: Input, alert: Alert | None) -> None:
         try:
@@ -249,8 +244,6 @@ class Engine(Turns):
         ended = self.end(ticket, Status.DENIED, reason, text, step="lift")
         self.flow.emit(ended)  # for those who watch the flow: nothing in it changes a denied ticket
 
-    # The other inputs
-
     def _prices(self, item: Input, alert: Alert | None) -> None:
         for symbol, seen in sorted(item.data()["prices"].items()):
             for price in seen if isinstance(seen, list) else [seen]:
@@ -280,90 +273,6 @@ class Engine(Turns):
         else:
             self.reported(data)
 
-    def _snapshot(self, told: Mapping[str, Any]) -> None:
-        """Compare what a broker says an account holds with the ledgers."""
-        group, account = told["account_group"], told["account"]
-        nets: dict[str, Decimal] = {}
-        for symbol, quantity in told["positions"].items():
-            nets[root(symbol)] = nets.get(root(symbol), ZERO) + Decimal(quantity)
-        rows = self.state.ledgers.values()
-        roots = {row.root for row in rows if (row.account_group, row.account) == (group, account)}
-        symbols = {root(symbol): symbol for symbol in told["positions"]}
-        for one in sorted(roots | set(nets)):
-            self._compare(group, account, one, nets.get(one, ZERO), symbols.get(one, one))
-
-    def _compare(self, group: str, account: str, one: str, net: Decimal, symbol: str) -> None:
-        orders = self.state.orders.values()
-        mine = [o for o in orders if (o.account_group, o.account, o.root) == (group, account, one)]
-        if any(order.unsettled for order in mine):
-            return  # what is on its way may explain it: the next snapshot tells
-        difference = net - self.net(group, account, one)
-        before = self.state.books.get((group, account, one))
-        since = before.mismatch_since if before else None
-        stands = since is not None and before is not None and before.net == net
-        if difference and stands and since is not None and self.now - since >= SETTLED:
-            self._take_over(group, account, one, difference, symbol)
-            difference = ZERO
-        elif difference and since is None:
-            text = f"{group}/{account} holds {plain(net)} {one} at its broker, {plain(difference)} more than "
-            self.notice(
-                "mismatch", "warning", f"{text}the ledgers say; nothing opens there until it is explained."
-            )
-        row = Book(
-            account_group=group,
-            account=account,
-            root=one,
-            seq=self.seq,
-            at=self.now,
-            net=net,
-            mismatch_since=(since or self.now) if difference else None,
-        )
-        self.state.put("books", row)
-
-    def _take_over(self, group: str, account: str, one: str, difference: Decimal, symbol: str) -> None:
-        """Book what the person did at the broker: off the ledgers, or into `manual`."""
-        rows = self.state.ledgers.values()
-        wanted = (group, account, one)
-        mine = [row for row in rows if (row.account_group, row.account, row.root) == wanted]
-        manual = self.state.ledger((MANUAL, group, account, one))
-        shares = reconcile((row for row in mine if row.strategy != MANUAL), manual, difference)
-        for ledger, change in shares:
-            self._book_manual(ledger, change, symbol)
-        text = (
-            f"A trade of {plain(difference)} {one} in {group}/{account} was not ours; it is booked as manual."
-        )
-        self.notice("manual_trade", "warning", text)
-
-    def _book_manual(self, ledger: Ledger, change: Decimal, symbol: str) -> None:
-        closes = ledger.position * change < 0
-        held = ledger.contract or symbol
-        price = self.price_of(held) or ledger.average_price
-        leg = Leg.CLOSE if closes else Leg.OPEN
-        part = abs(change) / abs(ledger.position) if closes else ONE
-        order = Order(
-            seq=self.seq,
-            order_id=self.unasked_id(ledger, leg),
-            alert_id=None,
-            strategy=ledger.strategy,
-            account_group=ledger.account_group,
-            account=ledger.account,
-            broker=MANUAL,
-            leg=leg,
-            attempt=1,
-            symbol=held,
-            side=Side.of(change),
-            quantity=abs(change),
-            type=OrderType.MARKET,
-            limit_price=None,
-            stop_price=None,
-            status=OrderStatus.WORKING,
-            submitted_at=self.now,
-            reason="a trade that was not ours",
-            root=ledger.root,
-            theirs=tidy(-ledger.theirs * part) if closes else change,
-        )
-        self.fill(order, f"{order.order_id}.1", abs(change), price, ZERO, self.now, None)
-
     def _start(self, item: Input, alert: Alert | None) -> None:
         """Bring the settings of a start in force, and doubt every order whose answer may have been lost."""
         data = item.data()
@@ -379,66 +288,6 @@ class Engine(Turns):
         for ledger in tuple(self.state.ledgers.values()):
             if ledger.bracket or ledger.flattening:
                 self.touched[ledger.key] = None
-
-    def _orders(self) -> list[Order]:
-        return sorted(self.state.orders.values(), key=lambda one: (one.seq, one.order_id))
-
-    def _command(self, item: Input, alert: Alert | None) -> None:
-        data = item.data()
-        match data["command"]:
-            case "halt" | "resume":
-                self._halt(data["command"], data["scope"], data["reason"])
-            case "flatten":
-                self._halt("halt", data["scope"], data["reason"])
-                self._flatten_all(data["scope"], data["reason"])
-            case "mode":
-                self._set_mode(data["strategy"], data["mode"], data["reason"])
-            case "script":
-                row = Script(scope=data["scope"], seq=self.seq, steps=tuple(data["steps"]))
-                self.state.put("scripts", row)
-
-    def _halt(self, command: str, scope: str, reason: str) -> None:
-        """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone."""
-        state: Literal["active", "halted"] = "halted" if command == "halt" else "active"
-        self.state.put("halts", Halt(scope=scope, seq=self.seq, state=state, at=self.now, reason=reason))
-        self.notice(command, "warning", f"Trading is {state} {where(scope)}: {reason}.")
-        for order in self._orders():
-            if state == "halted" and order.leg is Leg.OPEN and _within(scope, order):
-                self.withdraw(order, "a halt", reason=Reason.TRADING_HALTED)
-
-    def _flatten_all(self, scope: str, reason: str) -> None:
-        for ledger in sorted(self.state.ledgers.values(), key=lambda row: row.key):
-            busy = not ledger.flat or self.state.orders_of(ledger.key)
-            if busy and ledger.strategy != MANUAL and _within(scope, ledger):
-                flattening = Flattening(reason=reason)
-                self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=flattening))
-                self.touched[ledger.key] = None
-
-    def _set_mode(self, strategy: str, mode: str, reason: str) -> None:
-        """Set a strategy's mode: its opening orders are withdrawn where it may not open any more."""
-        known = self.state.strategies.get(strategy)
-        known = known or Strategy(strategy=strategy, seq=self.seq, first_seen_at=self.now)
-        chosen: Any = None if mode == "auto" else mode
-        self.state.put("strategies", evolve(known, seq=self.seq, mode=chosen, pinned=chosen is not None))
-        row = ModeChange(seq=self.seq, at=self.now, strategy=strategy, mode=mode, reason=reason)
-        self.state.put("modes", row)
-        self.notice("mode", "info", f"{strategy} is set to {mode}: {reason}.")
-        for order in self._orders():
-            if order.strategy == strategy and order.leg is Leg.OPEN and self._misplaced(order):
-                self.withdraw(order, f"{strategy} is set to {mode}", reason=Reason.MODE_CHANGING)
-
-    def _misplaced(self, order: Order) -> bool:
-        """Whether an opening order stands in a book that its strategy's mode does not open in."""
-        group = self.settings.groups.get(order.account_group)
-        mode = self.mode(order.strategy, group) if group else "halted"
-        if mode == "halted" or group is None or group.broker == SIMULATOR:
-            return mode == "halted"
-        return (mode == "live") == order.account.endswith(SHADOW)
-
-
-def _within(scope: str, row: Order | Ledger) -> bool:
-    place, _, strategy = scope.partition("/")
-    return place in (EVERYWHERE, row.account_group) and strategy in ("", row.strategy)
 
 
 def _name(what: Key | Order) -> str:

@@ -1,0 +1,10 @@
+"""The engine: inputs in, decisions out, in rooms that stand on each other.
+
+base (state, ids, outcomes) · fills · orders · reports · protection · passing (through the flow) · modes ·
+turns (the queues of the ledgers) · books (against the broker's) · commands · engine (the inputs).
+"""
+
+from ttflow.engine.base import Effect, Ids
+from ttflow.engine.engine import Applied, Engine
+
+__all__ = ["Applied", "Effect", "Engine", "Ids"]

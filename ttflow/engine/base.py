@@ -1,0 +1,132 @@
+"""What every part of the engine stands on: the state, the ids, the time, outcomes and notices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Literal, NamedTuple
+
+from ttflow.book.ledger import Key
+from ttflow.book.rows import Notice, Severity
+from ttflow.book.state import State
+from ttflow.instrument import root, ticker
+from ttflow.order import Account, Leg, Order
+from ttflow.settings import Settings
+from ttflow.ticket import Status, Ticket
+from ttflow.words import ZERO, evolve
+
+SIMULATOR = "simulator"
+SHADOW = "~paper"
+"""What stands behind a live account's name in the name of its shadow, a book of the simulator."""
+
+PROTECTIVE = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS})
+_PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
+
+
+class Effect(NamedTuple):
+    """What is to be done outside, after the decision is committed."""
+
+    kind: Literal["submit", "cancel", "find"]
+    order: Order
+
+
+class Ids:
+    """Ids derived from the journal's own and an input's seq, so that a replay makes the same ones."""
+
+    def __init__(self, journal_id: str) -> None:
+        self.journal_id = journal_id
+
+    def alert(self, seq: int) -> str:
+        """The id under which an alert is acknowledged."""
+        return f"alert_{self._digest(str(seq))[:12]}"
+
+    def order(self, seq: int, group: str, account: str, leg: Leg, attempt: int) -> str:
+        """The id that an order carries to its broker: from (input, account, leg, attempt)."""
+        return f"tt-{self._digest(f'{seq}:{group}/{account}:{leg}:{attempt}')[:24]}"
+
+    def _digest(self, text: str) -> str:
+        return sha256(f"{self.journal_id}:{text}".encode()).hexdigest()
+
+
+class Base:
+    """The state, and what is told of it."""
+
+    settings: Settings
+
+    def __init__(self, journal_id: str) -> None:
+        self.ids = Ids(journal_id)
+        self.state = State()
+        self.seq = 0
+        self.now: datetime = datetime.fromtimestamp(0, UTC)
+        self.effects: list[Effect] = []
+        self.touched: dict[Key, None] = {}
+        self.held: set[tuple[int, str, str]] = set()
+        self._notices = self._unasked = (0, 0)
+
+    def end(
+        self, ticket: Ticket, status: Status, reason: str | None, text: str, step: str = "desk"
+    ) -> Ticket:
+        """Give a ticket its outcome."""
+        ended = evolve(ticket.end(status, reason, text, step), plan=None)
+        self.state.put("tickets", ended)
+        return ended
+
+    def finish(
+        self, ticket: Ticket, status: Status, reason: str | None, text: str, step: str = "desk"
+    ) -> None:
+        """End a ticket; where part of it was done already, it counts as filled, with the reason kept."""
+        done = ticket.plan is not None and ticket.plan.filled
+        self.end(ticket, Status.FILLED if done else status, reason, text, step)
+
+    def broker_of(self, group: str, account: str) -> str:
+        """Who executes for an account: the simulator for paper groups and for shadows of live ones."""
+        if account.endswith(SHADOW) or (group, account) in self.state.accounts:
+            return SIMULATOR
+        given = self.settings.groups.get(group)
+        return given.broker if given else "removed"
+
+    def account(self, group: str, name: str) -> Account:
+        """The money of a paper account; before its first fill, what the settings start it with."""
+        found = self.state.accounts.get((group, name))
+        given = self.settings.groups.get(group)
+        return found or Account(account_group=group, account=name, cash=given.cash if given else ZERO)
+
+    def price_of(self, symbol: str) -> Decimal | None:
+        """The last price seen of a symbol, or else of another contract of its root; None without any."""
+        known = self.state.prices.get(ticker(symbol))
+        if known is None:
+            same = [row for row in self.state.prices.values() if root(row.symbol) == root(symbol)]
+            known = max(same, key=lambda row: row.seq, default=None)
+        return known.price if known else None
+
+    def _ticket_of(self, order: Order) -> Ticket | None:
+        if order.ticket_seq is None:
+            return None
+        return self.state.tickets.get((order.ticket_seq, order.account_group, order.account))
+
+    def net(self, group: str, account: str, symbol_root: str) -> Decimal:
+        """What the ledgers of an account hold of a root, `manual` included, added up."""
+        wanted = (group, account, symbol_root)
+        rows = self.state.ledgers.values()
+        return sum((r.position for r in rows if (r.account_group, r.account, r.root) == wanted), ZERO)
+
+    def notice(self, kind: str, severity: Severity, text: str) -> None:
+        """Tell a person something."""
+        seq, place = self._notices
+        place = place + 1 if seq == self.seq else 1
+        self._notices = (self.seq, place)
+        row = Notice(
+            notice_id=f"{self.seq}.{place}",
+            seq=self.seq,
+            at=self.now,
+            kind=kind,
+            severity=severity,
+            text=text,
+        )
+        self.state.put("notices", row)
+
+
+def pause_after(attempt: int) -> int:
+    """How long to wait after a refused attempt, in seconds."""
+    return _PAUSES_S[min(attempt, len(_PAUSES_S)) - 1]

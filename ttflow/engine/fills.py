@@ -1,0 +1,174 @@
+"""Fills and ends: what an execution does to a ledger, to money, to an order and to its ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from ttflow.alert import Action
+from ttflow.book.ledger import Flattening, Ledger
+from ttflow.book.state import ledger_key
+from ttflow.engine.base import SIMULATOR, Base, pause_after
+from ttflow.order import Fill, Leg, Order, OrderStatus, Trade
+from ttflow.ticket import Plan, Reason, Status, Ticket
+from ttflow.words import ZERO, evolve, plain, tidy
+
+_ENDINGS: Mapping[OrderStatus, Status] = {
+    OrderStatus.CANCELLED: Status.CANCELLED,
+    OrderStatus.REJECTED: Status.REJECTED,
+    OrderStatus.EXPIRED: Status.EXPIRED,
+    OrderStatus.FAILED: Status.FAILED,
+}
+
+
+class Fills(Base):
+    """The base, and everything that an order's fill or end changes."""
+
+    def fill(
+        self,
+        order: Order,
+        fill_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        paid: Decimal,
+        at: datetime,
+        expected: Decimal | None,
+    ) -> Order:
+        """Book a fill: into its ledger, its account's money, its order, its ticket. Returns the order."""
+        done = Fill(
+            seq=self.seq,
+            fill_id=fill_id,
+            order_id=order.order_id,
+            alert_id=order.alert_id,
+            strategy=order.strategy,
+            account_group=order.account_group,
+            account=order.account,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=tidy(quantity),
+            price=tidy(price),
+            commission=tidy(paid),
+            filled_at=at,
+            mode="paper" if order.broker == SIMULATOR else "live",
+            expected_price=expected,
+        )
+        ledger, trades = self.state.ledger(ledger_key(order)).filled(done, order)
+        filled = order.filled + quantity
+        status = OrderStatus.FILLED if filled >= order.quantity else OrderStatus.PARTIALLY_FILLED
+        order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, fill_id))
+        before = self.state.ledger(ledger_key(order)).position
+        if order.leg is not Leg.OPEN and ledger.position and before * ledger.position <= 0:
+            ledger = self._overshot(order, ledger)
+        self.state.put("orders", order)
+        self.state.put("fills", done)
+        self.state.put("ledgers", ledger)
+        for trade in trades:
+            self.state.put("trades", trade)
+        self._count(order.strategy, trades)
+        if order.broker == SIMULATOR:
+            self._pay(order, trades, paid)
+        self._progress(order, done)
+        return order
+
+    def _overshot(self, order: Order, ledger: Ledger) -> Ledger:
+        """A closing order was filled past zero, too late to be withdrawn: flattened at once (rule 11)."""
+        text = f"{order.side} {order.symbol} in {order.account_group}/{order.account} went past flat"
+        self.notice("overshoot", "critical", f"{text}: what is too much is closed.")
+        return evolve(ledger, flattening=Flattening(reason="an overshoot"))
+
+    def _pay(self, order: Order, trades: tuple[Trade, ...], paid: Decimal) -> None:
+        account = self.account(order.account_group, order.account)
+        gained = sum((trade.gross_pnl for trade in trades), ZERO)
+        self.state.put(
+            "accounts",
+            evolve(
+                account,
+                cash=tidy(account.cash + gained - paid),
+                realised_pnl=tidy(account.realised_pnl + gained),
+                commission=tidy(account.commission + paid),
+            ),
+        )
+
+    def _count(self, strategy: str, trades: tuple[Trade, ...]) -> None:
+        known = self.state.strategies.get(strategy)
+        if not trades or known is None:
+            return
+        net = sum((trade.net_pnl for trade in trades), ZERO)
+        wins = sum(trade.net_pnl > 0 for trade in trades)
+        counted = evolve(
+            known,
+            trades=known.trades + len(trades),
+            wins=known.wins + wins,
+            net_profit=tidy(known.net_profit + net),
+        )
+        self.state.put("strategies", counted)
+
+    def _progress(self, order: Order, done: Fill) -> None:
+        """Carry a fill into the ticket: what is left of its plan, and whether it is over."""
+        ticket = self._ticket_of(order)
+        self.touched[ledger_key(order)] = None
+        if ticket is None:
+            return
+        text = f"{done.side.capitalize()} {plain(done.quantity)} {done.symbol} at {plain(done.price)}."
+        ticket = ticket.note(text, "fill")
+        plan = _reduced(ticket.plan or Plan(side=order.side), order, done.quantity)
+        ticket = evolve(ticket, plan=plan)
+        if order.status is not OrderStatus.FILLED:
+            self.state.put("tickets", ticket)
+        elif plan.closing or plan.opening or self.looks_again(ticket):
+            again = (
+                evolve(plan, attempt=plan.attempt + 1) if plan.closing else plan
+            )  # no order has two legs' id
+            self.state.put("tickets", evolve(ticket.to(Status.OPEN), plan=again))
+        else:
+            self.end(ticket, Status.FILLED, ticket.reason, "")
+
+    def looks_again(self, ticket: Ticket) -> bool:
+        """Whether an exit that closed what it knew of must look again: something is left or on its way."""
+        if ticket.alert.action is not Action.EXIT or ticket.alert.quantity is not None:
+            return False
+        key = ledger_key(ticket)
+        return not self.state.ledger(key).flat or bool(self.state.orders_of(key))
+
+    def over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
+        """An order ends without being filled whole, and its ticket with it; a closing leg stands (rule 9)."""
+        ended = evolve(order, status=status, reason=why or reason.value)
+        self.state.put("orders", ended)
+        self.touched[ledger_key(order)] = None
+        told = why or reason.meaning
+        if status is OrderStatus.REJECTED:
+            name = f"{order.account_group}/{order.account}"
+            self.notice("rejected", "warning", f"{name}: {order.side} {order.symbol} was rejected: {told}")
+        ticket = self._ticket_of(order)
+        if ticket is None:
+            return
+        if order.leg is Leg.CLOSE and not order.cancelling:
+            self._stand(ticket, told)
+        else:
+            self.finish(ticket, _ENDINGS[status], reason, told, step="order")
+
+    def _stand(self, ticket: Ticket, told: str) -> None:
+        """An exit that was refused is tried again, with growing pauses, until it is done."""
+        plan = ticket.plan or Plan(side=ticket.side)
+        pause = pause_after(plan.attempt)
+        if plan.attempt == 1:
+            name = f"{ticket.strategy} in {ticket.account_group}/{ticket.account}"
+            self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {told}")
+        text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
+        waiting = evolve(
+            ticket.to(Status.OPEN),
+            plan=evolve(plan, attempt=plan.attempt + 1),
+            until=self.now + timedelta(seconds=pause),
+        )
+        self.state.put("tickets", waiting.note(text, "order"))
+
+
+def _reduced(plan: Plan, order: Order, quantity: Decimal) -> Plan:
+    """What is left of a plan after a fill; `opening` is counted as done when its order is filled."""
+    if order.leg is Leg.CLOSE:
+        part = min(quantity, plan.closing)
+        theirs = plan.closing_theirs * (plan.closing - part) / plan.closing if plan.closing else ZERO
+        return evolve(plan, closing=plan.closing - part, closing_theirs=theirs, filled=True)
+    left = plan.opening if order.status is not OrderStatus.FILLED else ZERO
+    return evolve(plan, opening=left, filled=True)

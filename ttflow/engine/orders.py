@@ -1,0 +1,191 @@
+"""Orders going out: into the paper simulator at once, or to an outside broker as an effect.
+
+The simulator's fills are part of the decision that caused them. An order to an outside broker is journaled
+as `submitting` and leaves once that is committed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ttflow.alert import Alert
+from ttflow.book.ledger import Ledger
+from ttflow.book.state import ledger_key
+from ttflow.engine.base import SIMULATOR, Effect
+from ttflow.engine.fills import Fills
+from ttflow.instrument import instrument, root
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.settings import Commission, Slippage
+from ttflow.simulator import commission, execute
+from ttflow.ticket import Reason, Status, Ticket
+from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
+
+
+class Orders(Fills):
+    """Fills, and the making, simulating and withdrawing of orders."""
+
+    def place(
+        self, ticket: Ticket, leg: Leg, side: Side, quantity: Decimal, theirs: Decimal, *, symbol: str
+    ) -> None:
+        """Make an order of a ticket's leg and send it on its way."""
+        alert, attempt = ticket.alert, ticket.plan.attempt if ticket.plan else 1
+        order = Order(
+            seq=self.seq,
+            order_id=self.ids.order(ticket.seq, ticket.account_group, ticket.account, leg, attempt),
+            alert_id=ticket.alert_id,
+            strategy=ticket.strategy,
+            account_group=ticket.account_group,
+            account=ticket.account,
+            broker=self.broker_of(ticket.account_group, ticket.account),
+            leg=leg,
+            attempt=attempt,
+            symbol=symbol,
+            side=side,
+            quantity=tidy(quantity),
+            type=alert.order_type,
+            limit_price=_level(alert.limit_price, symbol, side, alert.order_type),
+            stop_price=alert.stop_price,
+            status=OrderStatus.SUBMITTING,
+            submitted_at=self.now,
+            time_in_force=alert.time_in_force,
+            expires_at=self._expiry(alert),
+            fired_at=alert.fired_at,
+            ticket_seq=ticket.seq,
+            root=root(symbol),
+            theirs=tidy(theirs),
+        )
+        ordered = evolve(ticket.to(Status.ORDERED), order_id=order.order_id, until=None)
+        self.state.put("tickets", ordered.note(_placed(order), "order"))
+        self.dispatch(order)
+
+    def unasked(self, ledger: Ledger, leg: Leg, quantity: Decimal, attempt: int, **levels: Any) -> Order:
+        """Make an order that reduces a ledger without a ticket: protection, flattening."""
+        side = Side.of(-ledger.position)
+        type_ = {Leg.TAKE_PROFIT: OrderType.LIMIT, Leg.STOP_LOSS: OrderType.STOP}.get(leg, OrderType.MARKET)
+        return Order(
+            seq=self.seq,
+            order_id=self.unasked_id(ledger, leg),
+            strategy=ledger.strategy,
+            account_group=ledger.account_group,
+            account=ledger.account,
+            broker=self.broker_of(ledger.account_group, ledger.account),
+            leg=leg,
+            attempt=attempt,
+            symbol=ledger.contract or ledger.root,
+            side=side,
+            quantity=tidy(quantity),
+            type=type_,
+            status=OrderStatus.SUBMITTING,
+            submitted_at=self.now,
+            root=ledger.root,
+            theirs=tidy(-ledger.theirs * quantity / abs(ledger.position)),
+            **{"alert_id": None, "limit_price": None, "stop_price": None, **levels},
+        )
+
+    def unasked_id(self, ledger: Ledger, leg: Leg) -> str:
+        """The id of an order without a ticket: from the input, the ledger, the leg, and a count."""
+        seq, count = self._unasked
+        count = count + 1 if seq == self.seq else 1
+        self._unasked = (self.seq, count)
+        name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
+        return self.ids.order(self.seq, ledger.account_group, name, leg, count)
+
+    def dispatch(self, order: Order) -> None:
+        """Send an order: into the simulator at once, or out once this decision is committed."""
+        if order.broker == SIMULATOR:
+            self._simulate(evolve(order, status=OrderStatus.WORKING))
+        else:
+            self.state.put("orders", order)
+            self.effects.append(Effect("submit", order))
+
+    def _expiry(self, alert: Alert) -> datetime | None:
+        """When an order is withdrawn: after `cancel_after`; a day order at midnight UTC."""
+        if alert.cancel_after is not None:
+            return self.now + timedelta(seconds=float(alert.cancel_after))
+        if alert.time_in_force != "day":
+            return None
+        return self.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+    def _simulate(self, order: Order) -> None:
+        """Do with an order what the account's script says next; without a script, what its price does."""
+        self.state.put("orders", order)
+        what, _, amount = self._scripted(order).partition(" ")
+        if what == "refuse":
+            self.over(order, OrderStatus.REJECTED, Reason.BROKER_REFUSED, "The script refuses it.")
+        elif what == "delay":
+            self.state.put("orders", evolve(order, wakes_at=self.now + timedelta(seconds=float(amount))))
+        else:
+            self.look(order, Decimal(amount) if what == "partial" else None)
+
+    def _scripted(self, order: Order) -> str:
+        script = self.state.scripts.get(f"{order.account_group}/{order.account}")
+        if script is None or not script.steps:
+            return ""
+        self.state.put("scripts", evolve(script, seq=self.seq, steps=script.steps[1:]))
+        return script.steps[0]
+
+    def look(self, order: Order, most: Decimal | None = None) -> None:
+        """Let a simulated order meet the last known price for the first time."""
+        price = self.price_of(order.symbol)
+        if price is not None:
+            order = self.try_fill(order, price, resting=False, most=most)
+        elif order.type is OrderType.MARKET:
+            self.over(order, OrderStatus.REJECTED, Reason.NO_PRICE)
+            return
+        if order.time_in_force in ("ioc", "fok") and not order.ended and order.order_id in self.state.orders:
+            self.withdraw(order, f"{order.time_in_force} lets nothing rest")
+
+    def try_fill(self, order: Order, price: Decimal, *, resting: bool, most: Decimal | None = None) -> Order:
+        """Fill a simulated order if the market's price does it; returns the order after it."""
+        group, kind = self.settings.groups.get(order.account_group), instrument(order.symbol)
+        account = group.account(order.account) if group else None
+        slippage = (account and account.slippage) or (group.slippage if group else Slippage())
+        done = execute(order, price, kind, slippage, resting=resting)
+        quantity = self._fillable(order) if done else ZERO
+        if done is None or quantity <= 0:
+            return order
+        if most is not None and most < quantity:
+            if order.time_in_force == "fok":
+                return order
+            quantity = most
+        costs = (account and account.commission) or (group.commission if group else Commission())
+        paid = commission(quantity, done.price, kind, costs)
+        fill_id = f"{order.order_id}.{len(order.fill_ids) + 1}"
+        return self.fill(order, fill_id, quantity, done.price, paid, self.now, done.expected)
+
+    def _fillable(self, order: Order) -> Decimal:
+        """What closes never closes more than is held, whatever its order says."""
+        if order.leg is Leg.OPEN:
+            return order.remaining
+        held = self.state.ledger(ledger_key(order)).position * -order.side.sign
+        return min(order.remaining, max(held, ZERO))
+
+    def withdraw(
+        self,
+        order: Order,
+        why: str,
+        status: OrderStatus = OrderStatus.CANCELLED,
+        reason: Reason = Reason.WITHDRAWN,
+    ) -> None:
+        """Cancel an order that has not ended: at once on paper, else by asking the broker."""
+        asked = evolve(order, cancelling=True, reason=reason.value)
+        if order.broker == SIMULATOR:
+            self.over(asked, status, reason, f"The order was withdrawn: {why}.")
+        elif not order.cancelling:
+            self.state.put("orders", asked)
+            self.effects.append(Effect("cancel", asked))
+
+
+def _level(limit: Decimal | None, symbol: str, side: Side, type_: OrderType) -> Decimal | None:
+    if limit is None or type_ not in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        return None
+    return instrument(symbol).round_price(limit, side)
+
+
+def _placed(order: Order) -> str:
+    how = order.type.value.replace("_", " ")
+    how += f" {plain(order.limit_price)}" if order.limit_price is not None else ""
+    how += f", stop {plain(order.stop_price)}" if order.stop_price is not None else ""
+    return f"{order.side.capitalize()} {plain(order.quantity)} {order.symbol}, {how}, to {order.leg}."

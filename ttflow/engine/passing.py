@@ -1,0 +1,100 @@
+"""Passing: a ticket's way through the flow and back; what the flow may bring back on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from ttflow.book.state import ledger_key
+from ttflow.clock import InputClock
+from ttflow.engine.protection import Protection
+from ttflow.flow import Flow
+from ttflow.graph import Node
+from ttflow.settings import Settings
+from ttflow.ticket import Reason, Status, Ticket
+from ttflow.words import ONE, evolve
+
+Build = Callable[[Flow], Flow]
+
+HOLD = timedelta(minutes=5)
+"""How long operators may hold a ticket before it counts as dropped."""
+
+
+class Passing(Protection):
+    """Protection, and the flow that tickets pass through."""
+
+    def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
+        super().__init__(journal_id)
+        self.build, self._muted = build, False
+        self.configure(settings, connected)
+
+    def configure(self, settings: Settings, connected: frozenset[str]) -> None:
+        """Put settings in force and build the flow for them."""
+        self.settings, self.connected = settings, connected
+        self.held.clear()  # what the old flow held goes through the new one
+        self.clock = InputClock()
+        self.flow = Flow("alerts", scheduler=self.clock)
+        self.flow.graph.muted = self._muted
+        self.result = self.build(self.flow)
+        self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
+        self.result.observable.subscribe(self._arrive)
+        self._passing: Ticket | None = None
+        self._out: Ticket | None = None
+        self._late: list[Ticket] = []
+
+    def mute(self, muted: bool) -> None:
+        """While muted, nobody who listens inside the flow is called: inputs are being run again."""
+        self._muted = self.flow.graph.muted = muted
+
+    def _pass(self, ticket: Ticket) -> Ticket | None:
+        """Send a ticket through the flow; None when it did not come out."""
+        self._out, self._passing = None, self._equipped(ticket)
+        self.flow.emit(self._passing)
+        self._passing = None
+        return self._out
+
+    def _equipped(self, ticket: Ticket) -> Ticket:
+        """The ticket with what operators may know of its ledger and account at this moment."""
+        ledger = self.state.ledger(ledger_key(ticket))
+        group = self.settings.groups.get(ticket.account_group)
+        account = group.account(ticket.account) if group else None
+        return evolve(
+            ticket,
+            position=ledger.position,
+            ratio=ledger.ratio,
+            multiplier=account.multiplier if account else ONE,
+            statistics={},
+            tags={},
+        )
+
+    def _arrive(self, ticket: Any) -> None:
+        """Whatever comes out at the end of the flow; a ticket that was held comes later than it went in."""
+        self.sink.meter.seen += 1
+        mine = self._passing
+        if not isinstance(ticket, Ticket):
+            return
+        if mine is not None and (ticket.key, ticket.leg) == (mine.key, mine.leg):
+            self._out = brought(mine, ticket)
+        elif ticket.key in self.held and not ticket.reduces:
+            self._late.append(ticket)  # not from in here: what goes wrong would be the listener's
+
+    def _give_up(self, ticket: Ticket) -> None:
+        """A ticket that the flow has held for too long is not coming back."""
+        self.held.discard(ticket.key)
+        text = f"The flow held it for {HOLD.total_seconds():.0f} s and did not give it back."
+        self.finish(ticket, Status.DENIED, Reason.DROPPED, text, step="flow")
+
+
+def brought(mine: Ticket, theirs: Ticket) -> Ticket:
+    """What the flow may bring back on a ticket of ours: a verdict, notes, a quantity, figures and tags."""
+    verdict = theirs.status if theirs.status in (Status.OPEN, Status.DENIED) else Status.FAILED
+    return evolve(
+        mine,
+        status=verdict,
+        reason=theirs.reason,
+        trail=theirs.trail,
+        quantity=theirs.quantity,
+        statistics=theirs.statistics,
+        tags=theirs.tags,
+    )

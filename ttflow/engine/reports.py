@@ -1,0 +1,123 @@
+"""Reports: what a broker, or the lane to it, says of an order; whatever it says is so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ttflow.book.state import ledger_key
+from ttflow.engine.base import Effect
+from ttflow.engine.orders import Orders
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.ticket import Reason, Status
+from ttflow.words import ZERO, evolve, plain
+
+CANCEL_PAUSE = timedelta(seconds=2)
+"""How long after a cancel that was not confirmed the order is looked up."""
+
+LOOK_PAUSE = timedelta(seconds=60)
+"""How long after a lookup without any answer the next one follows."""
+
+
+class Reports(Orders):
+    """Orders, and what comes back about them."""
+
+    def reported(self, report: Mapping[str, Any]) -> None:
+        """Take in what a broker, or the lane to it, says of an order."""
+        order = self.state.orders.get(report["order_id"]) or self.state.ended.get(report["order_id"])
+        if order is None:
+            text = f"A report came for an order that is not ours, {report['order_id']}: {report['outcome']}."
+            self.notice("late_report", "warning", text)
+            return
+        if report.get("broker_order_id"):
+            order = evolve(order, broker_order_id=report["broker_order_id"])
+        for done in report.get("fills", ()):
+            order = self._take_fill(order, done)
+        if not order.ended:
+            self._take_outcome(evolve(order, wakes_at=None), report)
+
+    def _take_fill(self, order: Order, done: Mapping[str, Any]) -> Order:
+        """Book a fill that a broker tells, once; what it says it did is so, also too late or too much."""
+        if done["fill_id"] in order.fill_ids:
+            return order
+        quantity, was = Decimal(done["quantity"]), order.status
+        name = f"{order.side} {plain(order.quantity)} {order.symbol} in {order.account_group}/{order.account}"
+        if quantity > order.remaining:
+            self.notice("overfill", "critical", f"The broker filled {plain(quantity)} more of {name}.")
+        elif order.ended:
+            self.notice("late_fill", "critical", f"{name} was {was}, and is filled after all.")
+        at = datetime.fromisoformat(done["at"]) if done.get("at") else self.now
+        paid = Decimal(done.get("commission", "0"))
+        after = self.fill(order, done["fill_id"], quantity, Decimal(done["price"]), paid, at, None)
+        if order.ended and not after.ended:
+            after = evolve(after, status=was)
+            self.state.put("orders", after)
+        return after
+
+    def _take_outcome(self, order: Order, report: Mapping[str, Any]) -> None:
+        outcome, reason, call = report["outcome"], report.get("reason"), report.get("call")
+        if call == "cancel" and outcome not in ("cancelled", "expired"):
+            self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
+            return
+        match outcome:
+            case "accepted" | "filled" | "working":
+                status = OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.WORKING
+                order = evolve(order, status=status)
+                self.state.put("orders", order)
+                self._follow(order, Status.ORDERED, "The broker has it.")
+                if order.cancelling and call == "find":
+                    self.effects.append(Effect("cancel", order))
+            case "unknown" if call == "find":
+                self._look_later(order, LOOK_PAUSE)
+                text = f"Order {order.order_id} is in doubt, and the broker gives no answer about it."
+                self.notice("unknown_order", "critical", text)
+            case "unknown":
+                self.doubt(order, reason or "the broker did not answer")
+            case "refused":
+                self.over(order, OrderStatus.REJECTED, Reason.BROKER_REFUSED, reason)
+            case "failed":
+                self.over(order, OrderStatus.FAILED, Reason.BROKER_FAILED, reason)
+            case "expired":
+                self.over(order, OrderStatus.EXPIRED, Reason.TOO_OLD, reason)
+            case "cancelled":
+                why = Reason(order.reason) if order.cancelling and order.reason else Reason.WITHDRAWN
+                self.over(order, OrderStatus.CANCELLED, why, reason)
+            case "not_found" if self._never_arrived(order, report.get("net")):
+                self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, reason)
+            case "not_found":
+                self.state.put("orders", order)
+                text = (
+                    f"Order {order.order_id} is in doubt: the broker does not know it; a person must decide."
+                )
+                self.notice("unknown_order", "critical", text)
+
+    def _look_later(self, order: Order, pause: timedelta) -> None:
+        """Look an outside order up again after a while."""
+        self.state.put("orders", evolve(order, wakes_at=self.now + pause))
+
+    def _never_arrived(self, order: Order, net: str | None) -> bool:
+        """An exit that is not found counts as not sent when a fresh snapshot shows its position unchanged."""
+        if order.leg is not Leg.CLOSE or net is None:
+            return False
+        held = (
+            row.position
+            for row in self.state.ledgers.values()
+            if (row.account_group, row.account, row.root) == (order.account_group, order.account, order.root)
+        )
+        return Decimal(net) == sum(held, ZERO)
+
+    def doubt(self, order: Order, why: str = "the desk stopped before the answer came") -> None:
+        """An order whose answer was lost is looked up by its id, and never sent again."""
+        if order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN):
+            order = evolve(order, status=OrderStatus.UNKNOWN)
+            self.state.put("orders", order)
+            self._follow(order, Status.UNKNOWN, f"In doubt, and looked up by its id: {why}.")
+        self.effects.append(Effect("find", order))
+
+    def _follow(self, order: Order, status: Status, text: str) -> None:
+        ticket = self._ticket_of(order)
+        if ticket:
+            self.state.put("tickets", ticket.to(status).note(text, "broker"))
+        self.touched[ledger_key(order)] = None
