@@ -47,7 +47,7 @@ Listener = Callable[[int, str], None]
 STEPS = ("accept", "refuse", "partial", "delay")
 MODES = ("live", "paper", "halted", "auto")
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
-_SLICE = 4  # inputs decided in one turn of the loop: acknowledging goes first
+_SLICE, _LOT = 4, 64  # inputs decided in one turn while others wait to be acknowledged, and while none do
 _CHECKPOINT = 5000  # inputs between two snapshots of the state
 
 
@@ -317,7 +317,8 @@ class Desk:
     def _turn(self) -> None:
         """Decide some of what waits; more of it the longer the queue, so that it can't grow for ever."""
         self._draining = False
-        for _ in range(min(len(self._pending), _SLICE + len(self._pending) // 100)):
+        most = _SLICE if self.journal.keeping else _LOT
+        for _ in range(min(len(self._pending), most + len(self._pending) // 100)):
             self._drain()
         if self._pending:
             self._schedule()

@@ -41,6 +41,7 @@ def bare():
 
 def real():
     """The real desk, as `ttflow serve` runs it, on a journal of its own."""
+    from ttflow.cli.serving import spare_the_collector
     from ttflow.desk import Desk
     from ttflow.logs import set_up
     from ttflow.server import serve
@@ -52,6 +53,7 @@ def real():
         with set_up(settings, quiet=True):
             async with Desk(settings) as desk:
                 server = await serve(desk, port=0)
+                spare_the_collector()
                 print(server.port, flush=True)
                 await asyncio.Event().wait()
 

@@ -56,6 +56,7 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
     async with Desk(settings, flow=flow) as desk:
         desk.on_fatal = lambda error: None if stopped.done() else stopped.set_exception(error)
         serving = await server.serve(desk)
+        spare_the_collector()
         try:
             with announced(settings.journal, serving.address):
                 _greet(desk, serving)
@@ -63,6 +64,18 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
                 click.echo("Stopping.", err=True)
         finally:
             await serving.close()
+
+
+def spare_the_collector() -> None:
+    """Let the garbage collector leave alone what stays, and look rarely: a desk makes next to no cycles.
+
+    Measured, it otherwise takes a third of the time of a decision.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def stop_signal() -> asyncio.Future[None]:

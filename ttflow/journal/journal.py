@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,8 +23,8 @@ from ttflow.journal.writer import Keep, Outcome, Record, Writer
 
 PATIENCE_S = 0.005
 """How long the writer may be without progress before the loop gives way to it."""
-PAUSE_S = 0.001
-"""How long the loop then stands still at most: what the writer needs between two waits for the disk."""
+PAUSE_S = 0.002
+"""How long the loop stands still for the writer at most."""
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -52,6 +53,9 @@ class Journal:
         self._closed: asyncio.Future[None] | None = None
         self._over = False
         self._put_count = 0
+        self._gathered: list[Keep | Record] = []
+        self.keeping = 0
+        """How many inputs wait for their commit."""
         self._watched = False
 
     @classmethod
@@ -120,7 +124,7 @@ class Journal:
     @property
     def queued(self) -> int:
         """How many inputs and decisions wait for their commit; roughly, it changes meanwhile."""
-        return self._writer.jobs.qsize()
+        return self._put_count - self._writer.settled + len(self._gathered)
 
     def keep(
         self, kind: Kind, raw: str, *, explicit_id: str | None = None, timed: bool = False
@@ -190,13 +194,40 @@ class Journal:
         if self._over:
             return
         if self._closed is None:
+            self._hand_over()
             self._closed = self._loop.create_future()
             self._writer.jobs.put(None)
         await asyncio.shield(self._closed)
 
     def _put(self, job: Keep | Record) -> None:
-        self._put_count += 1
-        self._writer.jobs.put(job)
+        """Gather what one turn of the loop brings: it is one batch, and one wait for the disk."""
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(job)
+        self.keeping += isinstance(job, Keep)
+
+    def _hand_over(self) -> None:
+        """Hand the writer what has gathered; with inputs among it, stand still while they are committed.
+
+        The loop would else fight the writer for Python's lock at every statement; a slow disk holds it up
+        for no longer than `PAUSE_S`.
+        """
+        jobs, self._gathered = self._gathered, []
+        for job in jobs:
+            self._writer.jobs.put(job)
+        self._put_count += len(jobs)
+        if any(isinstance(job, Keep) for job in jobs):
+            self._stand_still(self._put_count)
+        self._watch()
+
+    def _stand_still(self, wanted: int) -> None:
+        writer, end = self._writer, monotonic() + PAUSE_S
+        while writer.settled < wanted and (left := end - monotonic()) > 0:
+            writer.progress.clear()
+            if writer.settled < wanted:
+                writer.progress.wait(left)
+
+    def _watch(self) -> None:
         if not self._watched:
             self._watched = True
             self._loop.call_later(PATIENCE_S, self._give_way, self._writer.settled)
@@ -209,9 +240,7 @@ class Journal:
         """
         writer = self._writer
         if settled == writer.settled and not self._over:
-            writer.progress.clear()
-            if writer.settled < self._put_count:
-                writer.progress.wait(PAUSE_S)
+            self._stand_still(settled + 1)
         self._watched = writer.settled < self._put_count and not self._over
         if self._watched:
             self._loop.call_later(PATIENCE_S, self._give_way, writer.settled)
@@ -236,6 +265,7 @@ class Journal:
         if outcome.inputs:
             self.last_seq = outcome.inputs[-1].seq
             self._next_decision = self._next_decision or outcome.inputs[0].seq
+        self.keeping -= len(outcome.kept) + sum(isinstance(job, Keep) for job in outcome.failed)
         for keep, kept in outcome.kept:
             _resolve(keep.future, kept)
         for record in outcome.recorded:

@@ -27,8 +27,6 @@ INPUT_COLUMNS = "seq, at, kind, raw, of"
 ROWS = 512
 """The most rows in one statement."""
 
-_UPSERTS = {name: schema.upsert(schema.TABLES[name]) for name in schema.DERIVED}
-
 
 def written(at: datetime) -> str:
     """Write a time as the journal does: UTC to the microsecond, so that texts sort as times do."""
@@ -171,9 +169,8 @@ class Store:
         """Write the decisions, and from them, inside SQLite, the rows of the tables that they change."""
         self._insert("decisions", [_decision_row(record) for record in records])
         changed = {table for record in records for table in record.tables}
-        for table, upsert in _UPSERTS.items():
-            if table in changed:
-                self._connection.execute(upsert, (records[0].decision.seq, records[-1].decision.seq))
+        if changed:
+            schema.derive(self._connection, records[0].decision.seq, records[-1].decision.seq, changed)
 
     def _write_snapshots(self, records: Sequence[Record]) -> None:
         """Write snapshots of the state; the last two are kept, the one before in case the last is bad."""
