@@ -47,7 +47,12 @@ Listener = Callable[[int, str], None]
 STEPS = ("accept", "refuse", "partial", "delay")
 MODES = ("live", "paper", "halted", "auto")
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
-_SLICE, _LOT = 4, 64  # inputs decided in one turn while others wait to be acknowledged, and while none do
+PATIENCE_S, REST_S = 0.1, 0.005
+"""How long decisions may wait while a burst of alerts is acknowledged, and the pause that ends a burst."""
+
+LOT, FEW, BACKLOG = 64, 8, 500
+"""How many inputs are decided in one turn of the loop; how many are no burst yet; and of how many one is
+decided in every turn all the same."""
 _CHECKPOINT = 5000  # inputs between two snapshots of the state
 
 
@@ -76,7 +81,7 @@ class Desk:
         self.fatal: Exception | None = None
         self.on_fatal: Callable[[Exception], None] | None = None
         self._parsed: dict[str, Alert] = {}
-        self._pending: deque[Input] = deque()
+        self._pending: deque[tuple[Input, Alert | None]] = deque()
         self._effects: dict[int, tuple[Effect, ...]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
@@ -85,6 +90,7 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._recorded = self._since_checkpoint = 0
+        self._decided_at = self._kept_at = 0.0
 
     journal: Journal
     reader: Reader
@@ -306,7 +312,10 @@ class Desk:
     # From kept to decided to done
 
     def _kept(self, inputs: Sequence[Input]) -> None:
-        self._pending.extend(inputs)
+        self._kept_at = self._loop.time()
+        if not self._pending:
+            self._decided_at = self._kept_at
+        self._pending.extend((item, self._parsed.get(item.raw)) for item in inputs)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -315,19 +324,29 @@ class Desk:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Decide some of what waits; more of it the longer the queue, so that it can't grow for ever."""
+        """Decide some of what waits. Acknowledging goes first, but for no longer than `PATIENCE_S`."""
         self._draining = False
-        most = _SLICE if self.journal.keeping else _LOT
-        for _ in range(min(len(self._pending), most + len(self._pending) // 100)):
+        now = self._loop.time()
+        burst = len(self._pending) > FEW and now - self._kept_at < REST_S
+        late = now - self._decided_at > PATIENCE_S
+        most = LOT if late or not (burst or self.journal.keeping) else 0
+        for _ in range(min(len(self._pending), most + len(self._pending) // BACKLOG)):
             self._drain()
-        if self._pending:
-            self._schedule()
-        else:
+        if most:
+            self._decided_at = now
+        if self._effects:
+            self.journal.hand_over()  # an order waits for this commit; other decisions can wait for inputs
+        if not self._pending:
             self._wind()
+        elif most:
+            self._schedule()
+        else:  # the loop rests meanwhile: the journal's thread needs Python's lock
+            self._draining = True
+            self._loop.call_later(REST_S, self._turn)
 
     def _drain(self) -> None:
-        item = self._pending.popleft()
-        self._record(self.engine.apply(item, self._parsed.get(item.raw)))
+        item, alert = self._pending.popleft()
+        self._record(self.engine.apply(item, alert))
 
     def _write(self, applied: Applied) -> None:
         if applied.effects:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ttflow.words import encode
@@ -59,17 +60,20 @@ class Change(NamedTuple):
     row: DataclassInstance
 
 
-class Decision(NamedTuple):
+@dataclass(frozen=True)
+class Decision:
     """What one input changed, in order. `changes` may be empty; there is one decision per input."""
 
     seq: int
     at: datetime
     changes: tuple[Change, ...]
 
-    def to_json(self) -> str:
-        """Write the changes as the journal and the stream carry them: `[{"table":…,"row":{…}},…]`."""
-        rows = (
-            b'{"table":"%b","row":%b}' % (change.table.encode(), encode(change.row))
-            for change in self.changes
-        )
+    @cached_property
+    def text(self) -> str:
+        """The changes as the journal and the stream carry them: `[{"table":…,"row":{…}},…]`."""
+        rows = (b'{"table":"%b","row":%b}' % (table.encode(), encode(row)) for table, row in self.changes)
         return (b"[" + b",".join(rows) + b"]").decode()
+
+    def to_json(self) -> str:
+        """Write the changes; it is done once, however often it is asked for."""
+        return self.text

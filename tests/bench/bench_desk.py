@@ -41,7 +41,7 @@ def bare():
 
 def real():
     """The real desk, as `ttflow serve` runs it, on a journal of its own."""
-    from ttflow.cli.serving import spare_the_collector
+    from ttflow.cli.serving import fit_interpreter
     from ttflow.desk import Desk
     from ttflow.logs import set_up
     from ttflow.server import serve
@@ -53,7 +53,7 @@ def real():
         with set_up(settings, quiet=True):
             async with Desk(settings) as desk:
                 server = await serve(desk, port=0)
-                spare_the_collector()
+                fit_interpreter()
                 print(server.port, flush=True)
                 await asyncio.Event().wait()
 

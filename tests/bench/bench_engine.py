@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ttflow.alert import parse_alert
-from ttflow.cli.serving import spare_the_collector
+from ttflow.cli.serving import fit_interpreter
 from ttflow.desk import Desk
 from ttflow.inputs import Input, Kind
 from ttflow.journal import Journal
@@ -43,7 +43,7 @@ def tickets(count):
     reading = time.process_time() - begun
     parsed = [parse_alert(item.raw.encode()) for item in given]
     engine = Desk(Settings()).engine
-    spare_the_collector()
+    fit_interpreter()
     begun = time.process_time()
     for item, alert in zip(given, parsed, strict=True):
         engine.apply(item, alert)

@@ -159,6 +159,11 @@ class State:
 
     # What is asked of it
 
+    @property
+    def watches(self) -> bool:
+        """Whether any row waits for a time or follows a price."""
+        return any(self._watched.values())
+
     def watched(self, table: str) -> list[Any]:
         """The rows that wait for a time or follow a price, so that nobody has to look at all of them."""
         kept = self.tables[table]

@@ -56,7 +56,7 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
     async with Desk(settings, flow=flow) as desk:
         desk.on_fatal = lambda error: None if stopped.done() else stopped.set_exception(error)
         serving = await server.serve(desk)
-        spare_the_collector()
+        fit_interpreter()
         try:
             with announced(settings.journal, serving.address):
                 _greet(desk, serving)
@@ -66,13 +66,17 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
             await serving.close()
 
 
-def spare_the_collector() -> None:
-    """Let the garbage collector leave alone what stays, and look rarely: a desk makes next to no cycles.
+def fit_interpreter() -> None:
+    """Set the interpreter up for a desk's threads and its memory.
 
-    Measured, it otherwise takes a third of the time of a decision.
+    The journal's thread gets Python's lock within 0.2 ms instead of 5 ms, where the loop is busy (measured:
+    1.7 times the alerts a second). The collector looks rarely, and never at what was there at the start: a
+    desk makes next to no cycles, and it took a third of a decision's time.
     """
     import gc
+    import sys
 
+    sys.setswitchinterval(0.0002)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -36,10 +36,13 @@ class Ids:
 
     def __init__(self, journal_id: str) -> None:
         self.journal_id = journal_id
+        self._last = (0, "")
 
     def alert(self, seq: int) -> str:
         """The id under which an alert is acknowledged."""
-        return f"alert_{self._digest(str(seq))[:12]}"
+        if self._last[0] != seq:
+            self._last = (seq, f"alert_{self._digest(str(seq))[:12]}")
+        return self._last[1]
 
     def order(self, seq: int, group: str, account: str, leg: Leg, attempt: int) -> str:
         """The id that an order carries to its broker: from (input, account, leg, attempt)."""

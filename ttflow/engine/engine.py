@@ -95,6 +95,8 @@ class Engine(Commands):
 
     def _wake(self) -> None:
         """Do what is due by now, in order of its time."""
+        if not self.state.watches:
+            return
         due = [(at, what) for at, what in self._dates() if at <= self.now]
         for _, what in sorted(due, key=lambda one: (one[0], _name(one[1]))):
             if not isinstance(what, Order):

@@ -166,8 +166,9 @@ class Turns(Modes):
             ended = self.end(ticket, status, wanted.reason, wanted.text, step="ledger")
             self.flow.emit(ended)  # for those who watch: nothing in the flow changes a ticket that ended
         else:
-            planned = evolve(ticket, plan=wanted.plan, until=None)
-            self.state.put("tickets", planned.note(wanted.text, "ledger"))
+            planned = evolve(ticket, plan=wanted.plan, until=None).note(wanted.text, "ledger")
+            self.state.put("tickets", planned)
+            self._step(planned)
 
     def _want(self, ticket: Ticket, ledger: Ledger) -> Want:
         openings = [order for order in self.state.orders_of(ledger.key) if order.leg is Leg.OPEN]

@@ -25,6 +25,8 @@ PATIENCE_S = 0.005
 """How long the writer may be without progress before the loop gives way to it."""
 PAUSE_S = 0.002
 """How long the loop stands still for the writer at most."""
+GATHER_S, LOT = 0.002, 64
+"""How long decisions wait for inputs to be written with, and how many of them go without."""
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -54,6 +56,7 @@ class Journal:
         self._over = False
         self._put_count = 0
         self._gathered: list[Keep | Record] = []
+        self._handing: asyncio.Handle | None = None
         self.keeping = 0
         """How many inputs wait for their commit."""
         self._watched = False
@@ -162,14 +165,13 @@ class Journal:
         while: they are written when it works again. Raises JournalError, with nothing queued, for an unknown
         table, for a row without a column that the table requires, and for a decision out of order.
         """
-        tables = frozenset(change.table for change in decision.changes)
         for change in decision.changes:
             _check(change.table, type(change.row))
         if self._next_decision is not None and decision.seq != self._next_decision:
             raise JournalError(
                 f"Input {self._next_decision} is to be decided next, not input {decision.seq}."
             )
-        job = Record(decision, decision.to_json(), tables, self._loop.create_future())
+        job = Record(decision, decision.to_json(), self._loop.create_future())
         if not self._refuses(job):
             self._next_decision = decision.seq + 1
             self._put(job)
@@ -180,7 +182,7 @@ class Journal:
 
         Tables and columns are the caller's; nothing but `latest_checkpoint` reads them.
         """
-        job = Record(state, state.to_json(), frozenset(), self._loop.create_future(), snapshot=True)
+        job = Record(state, state.to_json(), self._loop.create_future(), snapshot=True)
         if not self._refuses(job):
             self._put(job)
         return job.future
@@ -194,28 +196,39 @@ class Journal:
         if self._over:
             return
         if self._closed is None:
-            self._hand_over()
+            self.hand_over()
             self._closed = self._loop.create_future()
             self._writer.jobs.put(None)
         await asyncio.shield(self._closed)
 
     def _put(self, job: Keep | Record) -> None:
-        """Gather what one turn of the loop brings: it is one batch, and one wait for the disk."""
-        if not self._gathered:
-            self._loop.call_soon(self._hand_over)
-        self._gathered.append(job)
-        self.keeping += isinstance(job, Keep)
+        """Gather what one turn of the loop brings: it is one batch, and one wait for the disk.
 
-    def _hand_over(self) -> None:
+        Decisions wait a little for the next inputs, to be written with them.
+        """
+        keep = isinstance(job, Keep)
+        self._gathered.append(job)
+        self.keeping += keep
+        if keep and self._handing is None:
+            self._handing = self._loop.call_soon(self.hand_over)
+        elif len(self._gathered) == 1 or len(self._gathered) >= LOT:
+            self._loop.call_later(GATHER_S if len(self._gathered) == 1 else 0, self.hand_over)
+
+    def hand_over(self) -> None:
         """Hand the writer what has gathered; with inputs among it, stand still while they are committed.
 
         The loop would else fight the writer for Python's lock at every statement; a slow disk holds it up
         for no longer than `PAUSE_S`.
         """
+        if self._handing:
+            self._handing.cancel()
+            self._handing = None
         jobs, self._gathered = self._gathered, []
         for job in jobs:
             self._writer.jobs.put(job)
         self._put_count += len(jobs)
+        if not jobs:
+            return
         if any(isinstance(job, Keep) for job in jobs):
             self._stand_still(self._put_count)
         self._watch()

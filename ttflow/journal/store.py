@@ -63,7 +63,8 @@ class Store:
             raise
 
     def _load(self) -> None:
-        """Read what is remembered beside the file, from the file."""
+        """Read what is remembered beside the file, from the file; let decisions write their rows."""
+        schema.derive(self._connection)
         self.journal_id = self._read_id(self._connection)
         row = self._connection.execute("SELECT min(seq), max(seq), max(at) FROM inputs").fetchone()
         self.last_seq: int = row[1] or 0
@@ -166,11 +167,8 @@ class Store:
             )
 
     def _write_decisions(self, records: Sequence[Record]) -> None:
-        """Write the decisions, and from them, inside SQLite, the rows of the tables that they change."""
+        """Write the decisions; SQLite itself writes the rows that they change (`schema.derive`)."""
         self._insert("decisions", [_decision_row(record) for record in records])
-        changed = {table for record in records for table in record.tables}
-        if changed:
-            schema.derive(self._connection, records[0].decision.seq, records[-1].decision.seq, changed)
 
     def _write_snapshots(self, records: Sequence[Record]) -> None:
         """Write snapshots of the state; the last two are kept, the one before in case the last is bad."""

@@ -51,11 +51,10 @@ class Keep(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A decision to write, or a snapshot of the state, as its JSON text; `tables` are those it changes."""
+    """A decision to write, or a snapshot of the state, as its JSON text."""
 
     decision: Decision
     changes: str
-    tables: frozenset[str]
     future: asyncio.Future[None]
     snapshot: bool = False
 
