@@ -800,6 +800,8 @@ def test_every_key_can_be_found_in_the_sample_and_no_other(start):
     headings = {("groups",), ("strategies",), ("credentials",)}
     # At most one measure of slippage can be set; the others stand in the line above.
     others = {("groups", "*", "slippage", measure) for measure in ("fixed", "percent")}
+    others |= {("groups", "*", "accounts", "slippage", measure) for measure in ("fixed", "percent")}
+    others |= {("groups", "*", "disaster_stop", "offset")}
     assert found - headings == set(keys_of(Settings)) - headings - others - {("config",)}
     assert "ticks, fixed (in price) or percent" in SAMPLE.read_text(encoding="utf-8")
 
