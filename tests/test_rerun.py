@@ -183,3 +183,15 @@ def test_a_replay_runs_inside_a_running_loop_as_in_a_notebook(recorded, tmp_path
         return replay(recorded, out=tmp_path / "out.db")
 
     assert asyncio.run(main()).inputs == len(decisions(recorded))
+
+
+def test_a_ticket_that_waits_for_another_alert_is_decided_in_a_replay_too():
+    early = body(action="sell", quantity=1, prev_market_position="long", timenow="2026-03-02T09:00:00Z")
+    later = body(action="buy", quantity=1, strategy="other", timenow="2026-03-02T09:10:00Z")
+    last = body(action="sell", quantity=1, prev_market_position="long", timenow="2026-03-02T09:20:00Z")
+
+    replayed = replay([early, later, last])
+
+    assert {str(ticket.status) for ticket in replayed.table("tickets")} == {"filled"}
+    first = replayed.table("fills")[0]
+    assert first.filled_at.isoformat() == "2026-03-02T09:00:00.500000+00:00"

@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,9 @@ from ttflow.words import EPOCH, encode
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_TICKS = 1000
+"""How many ticks follow the last input at most: an exit that is always refused is tried for ever."""
 
 Lifted = tuple[Input, Alert | None]
 Source = str | Path | Reader | Iterable[Alert | bytes | str]
@@ -131,8 +134,9 @@ def replay(
         if reader:
             desk.engine.ids = Ids(reader.journal_id)
             inputs: Iterable[Lifted] = ((item, None) for item in reader.inputs())
+            inputs = _ended(desk, inputs) if changed else inputs
         else:
-            inputs = _lifted(source, replayed)
+            inputs = _ended(desk, _ticking(desk, _lifted(source, replayed)))
         decided: list[tuple[Input, Decision]] | None = [] if out else None
         for item, decision in _decided(desk, inputs, simulated=changed):
             replayed.take(decision)
@@ -167,6 +171,31 @@ def _decided(desk: Desk, inputs: Iterable[Lifted], *, simulated: bool) -> Iterat
     for item, alert in inputs:
         played = _simulated(item) if simulated else item
         yield item, desk.engine.apply(played, alert).decision
+
+
+def _ticking(desk: Desk, inputs: Iterable[Lifted]) -> Iterator[Lifted]:
+    """Put a tick before each input wherever something was due by then, as a running desk does."""
+    seq = 0
+    for item, alert in inputs:
+        while (due := desk.engine.due) is not None and due <= item.at:
+            seq += 1
+            yield Input(seq=seq, at=due, kind=Kind.TICK, raw="{}"), None
+        seq += 1
+        yield replace(item, seq=seq), alert
+
+
+def _ended(desk: Desk, inputs: Iterable[Lifted]) -> Iterator[Lifted]:
+    """After the last input, let what is still due come, so that no ticket is left waiting."""
+    seq = 0
+    for item, alert in inputs:
+        seq = item.seq
+        yield item, alert
+    for _ in range(MOST_TICKS):
+        due = desk.engine.due
+        if due is None:
+            return
+        seq += 1
+        yield Input(seq=seq, at=due, kind=Kind.TICK, raw="{}"), None
 
 
 def _simulated(item: Input) -> Input:
