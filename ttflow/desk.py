@@ -247,19 +247,22 @@ class Desk:
         return await self._keep_and_decide(Kind.COMMAND, data)
 
     def see_price(self, symbol: str, price: object) -> None:
-        """Tell the desk a price; it is conflated with others of the same moment before it is kept.
-
-        Raises RequestError for what is no price.
-        """
-        self._conflation.put(symbol, parse_price(price))
+        """Tell the desk a price, without waiting; raises RequestError for what is no price."""
+        self._conflation.put({symbol: parse_price(price)}).add_done_callback(_told)
 
     async def see_prices(self, prices: Mapping[str, object]) -> int:
-        """Tell the desk prices by symbol, now; returns the seq of the input, once decided."""
-        read = {symbol: [plain(parse_price(price))] for symbol, price in prices.items()}
-        return await self._keep_and_decide(Kind.PRICE, {"prices": read})
+        """Tell the desk prices by symbol; returns the seq of their input, once decided.
+
+        Those of a tenth of a second become one input. Raises RequestError for what is no price.
+        """
+        seq = await asyncio.shield(
+            self._conflation.put({name: parse_price(told) for name, told in prices.items()})
+        )
+        await self.decided(seq)
+        return seq
 
     async def feed(self, path: str | Path, *, speed: float | None = None) -> int:
-        """Feed the prices of a CSV file (`symbol,price[,at]`) to the desk; returns how many there were.
+        """Feed the prices of a CSV file (`symbol,price[,at]`) to the desk, one by one; returns how many.
 
         `speed` 1 keeps the pauses between their times, 10 makes them ten times as short; None has no pauses.
         """
@@ -268,15 +271,13 @@ class Desk:
             if speed and before and quote.at:
                 await asyncio.sleep(max(0.0, (quote.at - before).total_seconds() / speed))
             before = quote.at or before
-            await self.see_prices({quote.symbol: quote.price})
+            seq = await self._keep_prices({quote.symbol: [plain(quote.price)]})
+            await self.decided(seq)
             count += 1
         return count
 
-    async def _keep_prices(self, prices: Mapping[str, list[str]]) -> None:
-        try:
-            await self.journal.keep(Kind.PRICE, _compact({"prices": prices}))
-        except JournalError as error:
-            log.warning("prices could not be kept, and are lost: %s", error)
+    async def _keep_prices(self, prices: Mapping[str, list[str]]) -> int:
+        return (await self.journal.keep(Kind.PRICE, _compact({"prices": prices}))).seq
 
     async def _report(self, report: Report) -> None:
         """Journal what a broker said; a journal that can't be written now is tried again until it can."""
@@ -465,6 +466,12 @@ class Desk:
             else "not configured"
             for name, group in sorted(self.settings.groups.items())
         }
+
+
+def _told(task: asyncio.Task[int]) -> None:
+    """Log prices that could not be kept: nobody waits for them, and newer ones come."""
+    if not task.cancelled() and task.exception():
+        log.warning("prices could not be kept, and are lost: %s", task.exception())
 
 
 def _compact(data: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ttflow.words import plain
 PAUSE_S = 0.1
 """How long prices are gathered before they become one input."""
 
-Keep = Callable[[Mapping[str, list[str]]], Awaitable[object]]
+Keep = Callable[[Mapping[str, list[str]]], Awaitable[int]]
 
 
 class Quote(NamedTuple):
@@ -32,34 +32,39 @@ class Quote(NamedTuple):
 
 
 class Conflation:
-    """Gathers prices by symbol and hands them to `keep`, at most once in `pause_s`."""
+    """Gathers prices by symbol and hands them to `keep`, at most once in `pause_s`.
+
+    A price is kept at once when none came in the last `pause_s`.
+    """
 
     def __init__(self, keep: Keep, pause_s: float = PAUSE_S) -> None:
         self._keep, self._pause_s = keep, pause_s
         self._seen: dict[str, list[Decimal]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[int] | None = None
+        self._flushed = -pause_s
 
-    def put(self, symbol: str, price: Decimal) -> None:
-        """Take a price in; it is kept within `pause_s`."""
-        self._seen[symbol] = conflated([*self._seen.get(symbol, []), price])
+    def put(self, prices: Mapping[str, Decimal]) -> asyncio.Task[int]:
+        """Take prices in; what is returned is done once they are kept, with the seq of their input."""
+        for symbol, price in prices.items():
+            self._seen[symbol] = conflated([*self._seen.get(symbol, []), price])
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._flush_later())
+            self._task = asyncio.get_running_loop().create_task(self._flush())
+        return self._task
 
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(self._pause_s)
-        await self.flush()
-
-    async def flush(self) -> None:
-        """Keep what has gathered, now."""
+    async def _flush(self) -> int:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._flushed + self._pause_s - loop.time()))
+        self._flushed = loop.time()
         seen, self._seen = self._seen, {}
-        if seen:
-            await self._keep({symbol: [plain(price) for price in prices] for symbol, prices in seen.items()})
+        self._task = None  # what comes from now on is another input
+        return await self._keep(
+            {symbol: [plain(price) for price in prices] for symbol, prices in seen.items()}
+        )
 
     async def stop(self) -> None:
-        """Keep what has gathered, and end."""
+        """Wait until what has gathered is kept."""
         if self._task:
-            self._task.cancel()
-        await self.flush()
+            await asyncio.wait([self._task])
 
 
 def conflated(prices: list[Decimal]) -> list[Decimal]:
