@@ -33,6 +33,8 @@ async def _follow(settings: Settings, url: str | None, since: int | None, as_jso
         # A desk that was started again may be elsewhere, with another token.
         client = client_for(settings, url)
         try:
+            if seen is None:  # from here on there is no gap, whatever happens before the first message
+                seen = (await asyncio.to_thread(client.get, "/healthz"))["last_seq"]
             async with contextlib.aclosing(stream(client.base, token_of(settings), seen)) as messages:
                 async for message in messages:
                     if message:
