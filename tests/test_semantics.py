@@ -244,6 +244,25 @@ class TestRule6Actions:
         assert status[entry.seq] is Status.CANCELLED
         assert status[other.seq] is Status.ORDERED
 
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"action": "sell", "quantity": 1, "position_size": 0},
+            {"action": "sell", "quantity": 1, "market_position": "flat"},
+            {"action": "reverse", "quantity": None},
+            {"action": "exit", "quantity": None},
+        ],
+    )
+    def test_an_alert_to_get_flat_withdraws_an_entry_that_rests(self, told):
+        walk = desk()
+        send(walk, action="buy", quantity=1, order_type="limit", limit_price=90, position_size=1)
+
+        send(walk, **told)
+        walk.price(price=89)
+
+        assert walk.position() == 0
+        assert walk.orders()[0].status is OrderStatus.CANCELLED
+
     def test_cancel_with_nothing_to_cancel_says_so(self):
         ticket = send(desk(), action="cancel", quantity=None)
 
@@ -577,7 +596,7 @@ class TestRule10WhatMayStopAnExit:
             return alerts.pipe(ops.route({True: [gate]}, by=lambda ticket: gated["on"]), ops.size())
 
         walk = Walk(settings, flow)
-        send(walk, action="buy", quantity=1)
+        send(walk, action="buy", quantity=1, timenow="2026-03-02T07:59:00Z")
         gated["on"] = True
         send(walk, strategy="other", action="buy", quantity=1)
         send(walk, strategy="other", action="buy", quantity=1)
@@ -961,6 +980,38 @@ class TestRule12To14Brackets:
         assert (walk.position(), protection(walk)) == (0, [])
         assert [trade.quantity for trade in walk.trades] == [1]
 
+    @pytest.mark.parametrize(
+        "reversal",
+        [
+            {"action": "sell", "quantity": 2},
+            {"action": "sell", "quantity": 2, "position_size": -1},
+            {"action": "reverse", "quantity": None},
+            {"action": "target", "quantity": None, "position_size": -1},
+        ],
+    )
+    @pytest.mark.parametrize("levels", [{"stop_loss": {"price": 90}}, {"take_profit": {"offset": 30}}])
+    def test_a_reversal_leaves_the_old_sides_bracket_behind(self, levels, reversal):
+        walk = desk()
+        send(walk, action="buy", quantity=1, **levels)
+
+        send(walk, **reversal)
+
+        assert (walk.position(), protection(walk)) == (-1, [])
+
+    @pytest.mark.parametrize(
+        ("action", "levels"),
+        [
+            ("buy", {"stop_loss": {"price": 200}}),
+            ("buy", {"take_profit": {"price": 90}}),
+            ("sell", {"stop_loss": {"price": 90}}),
+            ("sell", {"take_profit": {"price": 130}}),
+        ],
+    )
+    def test_a_level_on_the_wrong_side_of_the_market_opens_nothing(self, action, levels):
+        ticket = send(desk(), action=action, quantity=1, **levels)
+
+        assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.WRONG_LEVEL)
+
     def test_a_group_may_require_protection(self):
         walk = desk(disaster_stop={"percent": 2})
 
@@ -1059,7 +1110,7 @@ class TestRule21StaleAndBacklogs:
         send(walk, action="buy", quantity=1, timenow="2026-03-01T00:00:00Z")
 
         walk.alert(account_group="desk", action="buy", quantity=1)
-        send(walk, action="exit", quantity=None, timenow="2026-03-02T08:00:00Z", after=3600)
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T09:00:30Z", after=3600)
 
         assert walk.position() == 0
 
@@ -1071,6 +1122,14 @@ class TestRule21StaleAndBacklogs:
         send(walk, action="exit", quantity=None, timenow="2026-03-02T09:00:02Z")
 
         assert walk.position() == 2
+
+    def test_an_old_exit_leaves_an_entry_alone_that_only_has_an_arrival(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T08:50:00Z")
+
+        assert walk.position() == 1
 
     def test_of_the_same_second_an_exit_closes_everything(self):
         walk = desk()
@@ -1172,6 +1231,22 @@ class TestRule24HaltAndFlatten:
         walk.command("flatten")
 
         assert walk.orders()[-1].alert_id is None
+
+    def test_resume_everywhere_lifts_narrower_halts_too(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        walk.command("flatten", scope="desk/walker")
+        walk.command("halt", scope="desk")
+        walk.command("resume")
+
+        assert send(walk, action="buy", quantity=1).status is Status.FILLED
+
+    def test_resume_of_a_group_leaves_a_halt_everywhere(self):
+        walk = desk()
+        walk.command("halt")
+        walk.command("resume", scope="desk")
+
+        assert send(walk, action="buy", quantity=1).reason == Reason.TRADING_HALTED
 
     def test_resume_lets_opening_go_on(self):
         walk = desk()

@@ -151,7 +151,7 @@ class Guarded(Answering):
         self.access.admit(self.request, changes=self.changes)
         content = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         # A form of another site can't send this type without asking first, and is then refused.
-        needed = self.request.body or self.access.by_cookie(self.request)
+        needed = self.access.by_cookie(self.request)
         if self.changes and needed and content != "application/json":
             raise Refusal(415, "not_json", "Send the body as Content-Type: application/json.")
 

@@ -14,6 +14,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _FAULT = re.compile(
     r"""(?P<control>[\x00-\x1f])|(?P<fine>\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\.""", re.DOTALL
 )
+_ABSENT = frozenset({"null", "na", "n/a"})
 _NO_SECRET = frozenset({"null", "true", "false", "na", "n/a", "nan", "infinity", "-infinity"})
 
 
@@ -22,9 +23,10 @@ def mask_secrets(body: bytes, secrets: Sequence[str]) -> tuple[str, tuple[str, .
 
     The values of the top-level keys `secret`, `passphrase` and `token` (in any case, however escaped)
     become `***`, and so does every occurrence of one of `secrets`, plain or in JSON's escapes, wherever it
-    stands. Every text and number under such a key is one of the secrets brought, a number as its text.
-    Null and empty values count as absent. Where nothing is found the text is the body, byte for byte; in a
-    body that is not UTF-8 odd bytes are written as `\\xNN`.
+    stands. The text or number of such a key is a secret brought, a number as its text; an empty one, true,
+    false, and what stands in a list or an object there is brought as an empty text. Null counts as absent.
+    Where nothing is found the text is the body, byte for byte; in a body that is not UTF-8 odd bytes are
+    written as `\\xNN`.
     """
     text = body.decode("utf-8", "backslashreplace")
     found: tuple[str, ...] = ()
@@ -51,8 +53,10 @@ def _mask_values(text: str) -> tuple[str, tuple[str, ...]]:
         elif kind in ("string", "smart", "word"):
             key = _content(token)
             if inside and (shown := _masked(token)) != piece:
-                found.append(key)
+                found.append(key if depth == 1 else "")  # a secret within a list or an object is none
                 piece = shown
+            elif inside and key.lower() not in _ABSENT:
+                found.append("")  # present, and nobody's secret
         depth += piece in ("{", "[")
         written.append(piece)
     return ("".join(written), tuple(found)) if found else (text, ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ MOST_TICKS = 1000
 """How many ticks follow the last input at most: an exit that is always refused is tried for ever."""
 
 Lifted = tuple[Input, Alert | None]
-Source = str | Path | Reader | Iterable[Alert | bytes | str]
+Source = str | Path | Reader | Iterable[Alert | Mapping[str, Any] | bytes | str]
 
 
 class Difference(NamedTuple):
@@ -120,10 +120,11 @@ def replay(
 ) -> Replayed:
     """Run recorded inputs through a flow, in their own time, as fast as they can be decided.
 
-    `source` is a journal (its path or a Reader), a file of alerts (one JSON body a line), or alerts. Without
-    a `flow` the built-in one runs, on the recorded reports; with one, every account is simulated. `settings`
-    are for alerts without a journal; a journal brings its own. `out` is a new journal to write, with the same
-    seqs, times and ids. Raises RequestError for a source that is neither, or an `out` that exists.
+    `source` is a journal (its path or a Reader), a file of alerts (one JSON body a line), or alerts (bodies,
+    mappings or `Alert`s). Without a `flow` the built-in one runs, on the recorded reports; with one, every
+    account is simulated. `settings` are for alerts without a journal; a journal brings its own. `out` is a
+    new journal to write, with the same seqs, times and ids. Raises RequestError for a source that is
+    neither, or an `out` that exists.
     """
     changed = flow is not None
     replayed = Replayed(simulated=changed)
@@ -242,10 +243,13 @@ def _lifted(source: Source, replayed: Replayed) -> Iterator[Lifted]:
         yield Input(seq=seq, at=now, kind=Kind.ALERT, raw=_text(body)), alert
 
 
-def _bodies(source: Source) -> Iterable[Alert | bytes | str]:
+def _bodies(source: Source) -> Iterator[Alert | bytes | str]:
     if isinstance(source, str | Path):
-        return (line for line in Path(source).read_bytes().splitlines() if line.strip())
-    return source  # type: ignore[return-value]  # a Reader was taken care of before
+        yield from (line for line in Path(source).read_bytes().splitlines() if line.strip())
+        return
+    assert not isinstance(source, Reader)  # that was taken care of before
+    for body in source:
+        yield json.dumps(body, default=str) if isinstance(body, Mapping) else body
 
 
 def _stamped(body: bytes | str) -> bytes:

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NOTHING_TO_CANCEL = "NOTHING_TO_CANCEL"
     NOTHING_TO_UPDATE = "NOTHING_TO_UPDATE"
     WITHDRAWN = "WITHDRAWN"
+    WRONG_LEVEL = "WRONG_LEVEL"
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED"
     NO_QUANTITY = "NO_QUANTITY"
     SIZED_TO_ZERO = "SIZED_TO_ZERO"
@@ -108,6 +109,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.NOTHING_TO_CANCEL: "The strategy has no opening order that could be withdrawn.",
     Reason.NOTHING_TO_UPDATE: "There is no protective order that could be moved.",
     Reason.WITHDRAWN: "The order was withdrawn: by a cancel, an exit or a halt.",
+    Reason.WRONG_LEVEL: "A stop or a target on the wrong side of the market would close the entry at once.",
     Reason.SIDE_NOT_ALLOWED: "The group's `sides` don't allow a position on that side.",
     Reason.NO_QUANTITY: "The alert gives no quantity, and nothing else says how much.",
     Reason.SIZED_TO_ZERO: "The size, rounded down to the lot, is zero.",

@@ -7,7 +7,7 @@ is the same in the strategy's units; both signed, and both zero when flat.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from ttflow.order import Fill, Order, Trade
 from ttflow.words import ZERO, Exact, Side, evolve, tidy
 
 Key = tuple[str, str, str, str]
+UNSURE = timedelta(minutes=1)
 
 
 class Lot(NamedTuple):
@@ -101,8 +102,14 @@ class Ledger:
         return not self.position
 
     def opened_by(self, fired_at: datetime | None) -> Decimal:
-        """How much of it was opened by alerts that fired at `fired_at` or before, or at a time unknown."""
-        lots = (lot for lot in self.lots if not (fired_at and lot.fired_at and lot.fired_at > fired_at))
+        """How much of it was opened by alerts that fired at `fired_at` or before.
+
+        An entry that did not say when it fired counts as fired a minute before its fill: clocks differ, and
+        an exit must not be held back by that.
+        """
+        if fired_at is None:
+            return abs(self.position)
+        lots = (lot for lot in self.lots if (lot.fired_at or lot.at - UNSURE) <= fired_at)
         return sum((lot.quantity for lot in lots), ZERO)
 
     @property
@@ -130,7 +137,7 @@ class Ledger:
         if not position:
             return evolve(
                 self, seq=fill.seq, position=ZERO, theirs=ZERO, ratio=None, contract=None, lots=(),
-                updated_at=fill.filled_at,
+                updated_at=fill.filled_at, bracket=None,
             )  # fmt: skip
         crossed = bool(self.position) and (position > 0) != (self.position > 0)
         fresh = self.flat or crossed
@@ -145,6 +152,7 @@ class Ledger:
             contract=fill.symbol if fresh else self.contract,
             lots=lots,
             updated_at=fill.filled_at,
+            bracket=None if crossed else self.bracket,
         )
 
     def _close(self, fill: Fill, quantity: Decimal) -> tuple[tuple[Trade, ...], tuple[Lot, ...]]:

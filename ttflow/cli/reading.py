@@ -52,6 +52,7 @@ def explain(alert_id: str, url: str | None, journal: Path | None, config: Path |
 @click.command()
 @click.argument("table", metavar="TABLE", type=click.Choice([*TABLES, *FURTHER]))
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl")
+@click.option("--json", "form", flag_value="jsonl", help="The same as --format jsonl.")
 @click.option("--since", type=click.IntRange(0), metavar="SEQ", help="Only rows of later inputs.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="At most so many rows, the first ones.")
 @journal_option

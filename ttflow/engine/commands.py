@@ -33,9 +33,14 @@ class Commands(Books):
                 self.state.put("scripts", row)
 
     def _halt(self, command: str, scope: str, reason: str) -> None:
-        """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone."""
+        """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone.
+
+        A resume lifts every halt in its scope: everywhere means every group and every strategy.
+        """
         state: Literal["active", "halted"] = "halted" if command == "halt" else "active"
-        self.state.put("halts", Halt(scope=scope, seq=self.seq, state=state, at=self.now, reason=reason))
+        narrower = [one for one in self.state.halts if state == "active" and _covers(scope, one)]
+        for one in sorted({scope, *narrower}):
+            self.state.put("halts", Halt(scope=one, seq=self.seq, state=state, at=self.now, reason=reason))
         self.notice(command, "warning", f"Trading is {state} {where(scope)}: {reason}.")
         for order in self._orders():
             if state == "halted" and order.leg is Leg.OPEN and _within(scope, order):
@@ -72,6 +77,13 @@ class Commands(Books):
 
     def _orders(self) -> list[Order]:
         return sorted(self.state.orders.values(), key=lambda one: (one.seq, one.order_id))
+
+
+def _covers(scope: str, other: str) -> bool:
+    """Whether all that `other` names is within `scope`."""
+    place, _, strategy = scope.partition("/")
+    other_place, _, other_strategy = other.partition("/")
+    return place in (EVERYWHERE, other_place) and strategy in ("", other_strategy)
 
 
 def _within(scope: str, row: Order | Ledger) -> bool:

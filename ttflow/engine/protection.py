@@ -105,8 +105,6 @@ class Protection(Reports):
         ledger = self.state.ledger(key)
         orders = self.state.orders_of(key)
         standing = [order for order in orders if order.leg in PROTECTIVE]
-        if ledger.flat and ledger.bracket:
-            self._bracket(ledger, None)
         for order in orders:
             if ledger.flat and order.leg is Leg.CLOSE and not order.unsettled:
                 self.withdraw(order, "nothing is left to close", reason=Reason.NO_POSITION)
@@ -253,6 +251,16 @@ def _followed(bracket: Bracket, ledger: Ledger, price: Decimal) -> Bracket:
     return bracket
 
 
+def misplaced(stops: tuple[Level, ...], targets: tuple[Level, ...], side: Side, price: Decimal) -> str:
+    """Say which level of an entry is on the wrong side of the market; nothing when none is."""
+    for name, levels, sign in (("stop_loss", stops, -side.sign), ("take_profit", targets, side.sign)):
+        for level in levels:
+            if level.price is not None and (level.price - price) * sign <= 0:
+                at = f"the market is at {plain(price)}"
+                return f"Its {name} {plain(level.price)} would close it at once: {at}."
+    return ""
+
+
 def told(bracket: Bracket) -> str:
     """Say a bracket in words."""
     parts = [f"a target at {plain(target.price)}" for target in bracket.targets]
@@ -260,4 +268,4 @@ def told(bracket: Bracket) -> str:
     return " and ".join(parts) or "no protection"
 
 
-__all__ = ["PATIENCE", "Protection", "bracket_of", "told"]
+__all__ = ["PATIENCE", "Protection", "bracket_of", "misplaced", "told"]

@@ -17,7 +17,7 @@ from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, pause_after
 from ttflow.engine.modes import Modes, sides, signed
 from ttflow.engine.passing import HOLD, brought
-from ttflow.engine.protection import told
+from ttflow.engine.protection import misplaced, told
 from ttflow.instrument import instrument
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Plan, Reason, Status, Ticket
@@ -201,7 +201,8 @@ class Turns(Modes):
         for order in self.state.orders_of(ledger_key(ticket)):
             against = plan is not None and (closes or order.side is not plan.side)
             if order.leg is Leg.OPEN:
-                clear = action is Action.EXIT or against
+                opposite = action in (Action.BUY, Action.SELL) and order.side.value != action.value
+                clear = against or opposite or action in (Action.EXIT, Action.REVERSE)
             else:
                 clear = closes and (order.leg in PROTECTIVE or whole)
             if clear and not order.cancelling:
@@ -307,6 +308,9 @@ class Turns(Modes):
         if barred := self._barred(ticket):
             self.finish(ticket, Status.DENIED, *barred, step="desk")
             return
+        if wrong := self._misplaced_level(ticket, plan):
+            self.finish(ticket, Status.DENIED, Reason.WRONG_LEVEL, wrong, step="desk")
+            return
         quantity = self._sized(ticket, plan)
         if quantity <= 0:
             text = f"{plain(plan.opening)} of the strategy's is less than one lot here."
@@ -325,6 +329,14 @@ class Turns(Modes):
                 self.held.discard(ticket.key)
                 mine = evolve(known, now=self.now, side=known.plan.side, asked=known.plan.opening, until=None)
                 self._arrived(brought(self._equipped(mine), ticket), known.plan)
+
+    def _misplaced_level(self, ticket: Ticket, plan: Plan) -> str:
+        """A stop above the market of a long, or the like, is a mistake: bought, it would be sold at once."""
+        alert = ticket.alert
+        price = alert.limit_price or alert.stop_price or self.price_of(ticket.symbol)
+        if price is None:
+            return ""
+        return misplaced(alert.stop_loss, alert.take_profit, plan.side, price)
 
     def _sized(self, ticket: Ticket, plan: Plan) -> Decimal:
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
