@@ -212,6 +212,7 @@ class LiveBook(Book):
     def begin(self):
         super().begin()
         self.done = 0
+        self.by_hand = 0
         self.outside = {}
 
     def may_overshoot(self, fill):
@@ -258,7 +259,37 @@ class LiveBook(Book):
     def start(self):
         self.walk.start()
 
+    @rule(quantity=st.integers(-3, 3))
+    def trade_by_hand(self, quantity):
+        """What the person does at the broker, which the desk learns of by its next snapshots."""
+        self.by_hand += quantity
+
+    def net(self):
+        """What the broker holds: its fills, and the person's trades."""
+        live = (fill for fill in self.walk.fills if fill.mode == "live")
+        manual = {order.order_id for order in self.walk.rows("orders") if order.broker == "manual"}
+        return self.by_hand + sum(fill.signed for fill in live if fill.order_id not in manual)
+
+    @rule(after=st.sampled_from([1, 6]))
+    def snapshot(self, after):
+        net = self.net()
+        self.walk.snapshot({"AAPL": net} if net else {}, after=after)
+
     def come_to_rest(self):
+        self.settle_orders()
+        for _ in range(2):
+            self.snapshot(6)
+        self.settle_orders()
+        for _ in range(2):
+            self.snapshot(6)
+
+    def check_rest(self):
+        super().check_rest()
+        held = sum(row.position for row in self.state.ledgers.values() if row.account == "main")
+        unsettled = [order for order in self.state.orders.values() if order.unsettled]
+        assert unsettled or held == self.net(), "ledgers plus manual are not what the broker holds"
+
+    def settle_orders(self):
         for _ in range(60):
             for one in self.open_orders():
                 order = self.state.orders.get(one)

@@ -1191,6 +1191,15 @@ class TestRule23TheContractIsFixedUntilFlat:
 
         assert {order.symbol for order in walk.orders()} == {"ESZ2026"}
 
+    def test_levels_computed_on_another_contract_travel_as_a_distance(self):
+        walk = desk()
+        send(walk, symbol="ESZ2026", action="buy", quantity=1, price=5000)
+        walk.price("ESZ2026", 5010)
+
+        send(walk, symbol="ESH2027", action="buy", quantity=1, price=5060, stop_loss={"price": 5040})
+
+        assert protection(walk) == [("stop_loss", 2, 4990)]
+
 
 class TestRule24HaltAndFlatten:
     def test_a_halt_cancels_opening_orders_and_keeps_the_position(self):

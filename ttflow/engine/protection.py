@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from ttflow.alert import Level
+from ttflow.alert import Alert, Level
 from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR
@@ -20,7 +20,7 @@ from ttflow.instrument import instrument, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import DisasterStop
 from ttflow.ticket import Reason, Ticket
-from ttflow.words import ONE, Side, evolve, plain, scaled, tidy
+from ttflow.words import ONE, ZERO, Side, evolve, plain, scaled, tidy
 
 PATIENCE = timedelta(seconds=5)
 """How long a position may stand without the protection that it is to have."""
@@ -65,7 +65,9 @@ class Protection(Reports):
             return
         bracket = ledger.bracket
         if alert and (alert.stop_loss or alert.take_profit):
-            bracket = bracket_of(alert.stop_loss, alert.take_profit, ledger, price, order.alert_id)
+            shift = _shift(alert, order, price)
+            stops, targets = moved(alert.stop_loss, shift), moved(alert.take_profit, shift)
+            bracket = bracket_of(stops, targets, ledger, price, order.alert_id)
         group = self.settings.groups.get(order.account_group)
         if group and group.disaster_stop and not (bracket and bracket.stop):
             bracket = evolve(bracket or Bracket(), stop=disaster(group.disaster_stop, ledger, price))
@@ -196,6 +198,20 @@ def bracket_of(
     stop = kind.round_price(_at(level, base, -sign), side)
     trail = abs(base - stop) if level.trail else None
     return evolve(bracket, stop=stop, trail=trail, best=base if trail else None, break_even=level.break_even)
+
+
+def _shift(alert: Alert, order: Order, price: Decimal) -> Decimal:
+    """How far an alert's prices are from those of the contract that was filled (rule 23); zero on its own."""
+    if alert.price is None or ticker(alert.symbol) == ticker(order.symbol):
+        return ZERO
+    return price - alert.price
+
+
+def moved(levels: tuple[Level, ...], shift: Decimal) -> tuple[Level, ...]:
+    """Levels computed on another contract travel as a distance: their prices shifted, the rest as it is."""
+    return tuple(
+        level if level.price is None else evolve(level, price=level.price + shift) for level in levels
+    )
 
 
 def disaster(stop: DisasterStop, ledger: Ledger, base: Decimal) -> Decimal:
