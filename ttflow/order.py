@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from ttflow.words import ONE, ZERO, Exact, OrderType, Side, evolve
+from ttflow.words import ONE, ZERO, Exact, OrderType, Side
 
 
 class Leg(StrEnum):
@@ -110,11 +110,6 @@ class Order:
         return self.quantity - self.filled
 
     @property
-    def signed_remaining(self) -> Decimal:
-        """The part not yet filled, negative for a sell."""
-        return self.remaining * self.side.sign
-
-    @property
     def ratio(self) -> Decimal:
         """Ours to theirs."""
         return self.quantity / abs(self.theirs) if self.theirs else ONE
@@ -122,10 +117,6 @@ class Order:
     def share(self, quantity: Decimal) -> Decimal:
         """What `quantity` of it means to the strategy, in its units, signed."""
         return self.theirs if quantity == self.quantity else self.theirs * quantity / self.quantity
-
-    def with_status(self, status: OrderStatus, reason: str | None = None) -> Order:
-        """Return the order in another status."""
-        return evolve(self, status=status, reason=reason or self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
