@@ -845,3 +845,38 @@ def test_every_table_refuses_unknown_keys_and_changes():
         assert model.model_config["frozen"] is True
         assert model.model_config["hide_input_in_errors"] is True
         assert model.__doc__
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:9000",
+        "http://[::1]:9000/v1",
+        "http://localhost:9000",
+        "https://demo.tradovateapi.com/v1",
+    ],
+)
+def test_a_broker_is_reached_at_its_own_address_or_on_this_machine(address):
+    assert Group(broker="tradovate", base_url=address).reached("apex") == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://demo.tradovateapi.com.example.com/v1",
+        "http://demo.tradovateapi.com/v1",
+        "https://api.tastyworks.com",
+        "http://10.0.0.1:9000",
+    ],
+)
+def test_credentials_go_to_no_other_address(address):
+    with pytest.raises(ValidationError, match="not the broker's own address"):
+        Group(broker="tradovate", base_url=address)
+
+
+def test_a_group_whose_name_begins_with_paper_is_in_the_demo_environment_unless_told():
+    group = Group(broker="tradovate")
+
+    assert group.reached("paper_tradovate") == "https://demo.tradovateapi.com/v1"
+    assert group.reached("apex") == "https://live.tradovateapi.com/v1"
+    assert Group(broker="tradovate", environment="live").where("paper_tradovate") == "live"

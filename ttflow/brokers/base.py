@@ -1,13 +1,15 @@
-"""What an adapter to a broker must do: submit, cancel and find an order, and say what came of it.
+"""What an adapter to a broker must do, the smallest protocol that carries the laws.
 
+An adapter sends, withdraws and finds orders, says what an account holds, and tells by itself what happens.
 Third parties register a factory, called with the `Settings` and the group's name, under the entry-point
 group `ttflow.brokers`; the entry point's name is what `broker` says in `[groups.NAME]`.
+`ttflow.testing.check_broker` is the suite that every adapter must pass.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import entry_points
@@ -16,13 +18,51 @@ from typing import Any, Literal, Protocol
 from ttflow.errors import TtflowError
 from ttflow.order import Order
 from ttflow.settings import Settings
-from ttflow.words import plain
+from ttflow.words import OrderType, plain
 
 Outcome = Literal["accepted", "filled", "refused", "unknown", "failed", "expired", "cancelled", "not_found"]
+Call = Literal["submit", "modify", "cancel", "find", "close"]
 
 
 class NotSent(TtflowError):
     """Raised by an adapter that is certain that nothing of the order left this machine."""
+
+
+class Busy(NotSent):
+    """The broker asks to be left alone for `seconds` (429, a penalty): the order was not taken."""
+
+    def __init__(self, told: str, seconds: float) -> None:
+        super().__init__(told)
+        self.seconds = seconds
+
+
+class SignInError(TtflowError):
+    """The broker does not let us in; `lasting` when trying again by itself makes no sense."""
+
+    def __init__(self, told: str, *, lasting: bool = True) -> None:
+        super().__init__(told)
+        self.lasting = lasting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a broker can do.
+
+    `order_types` and `times_in_force` are what it takes. `brackets`: an entry can carry its stop and target.
+    `modifies`: a working order can be changed in place. `closes`: it closes a position by contract.
+    `repeated_id`: what it does with an id that it has seen (`refused` or `accepted`; `unproven` where nobody
+    says). `requests_per_minute` is the budget to keep to, half of it for exits; None is no known limit.
+    `automation` is what its rules say: `allowed`, `conditional`, `forbidden`.
+    """
+
+    order_types: frozenset[OrderType] = frozenset(OrderType)
+    times_in_force: frozenset[str] = frozenset({"day", "gtc", "ioc", "fok"})
+    brackets: bool = False
+    modifies: bool = False
+    closes: bool = False
+    repeated_id: Literal["refused", "accepted", "unproven"] = "unproven"
+    requests_per_minute: int | None = None
+    automation: Literal["allowed", "conditional", "forbidden"] = "allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +74,8 @@ class Report:
     Each of `fills` is a mapping with `fill_id`, `quantity`, `price`, and perhaps `commission` and `at` (ISO
     8601); one that is told again is booked once, by its id. `call` is the call that this answers, None for
     what the broker says unasked. `net`, with a `not_found`, is what a fresh snapshot shows that the account
-    holds of the order's root, signed.
+    holds of the order's root, signed. `legs` are the broker's ids of the bracket's orders that were taken
+    with an entry, by our ids.
     """
 
     order_id: str
@@ -42,8 +83,9 @@ class Report:
     reason: str | None = None
     broker_order_id: str | None = None
     fills: tuple[Mapping[str, Any], ...] = ()
-    call: Literal["submit", "cancel", "find"] | None = None
+    call: Call | None = None
     net: str | None = None
+    legs: Mapping[str, str] | None = None
 
     def to_json(self) -> str:
         """Write the report as the input that it becomes."""
@@ -51,19 +93,109 @@ class Report:
         return json.dumps(told, default=_plain, separators=(",", ":"))
 
 
-class Broker(Protocol):
-    """An adapter. Every call may raise: what it raises means that no answer came, but for `NotSent`."""
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """An order that stands at a broker; `order_id` is ours, None where the order is not."""
 
-    async def submit(self, order: Order) -> Report:
-        """Send the order, once, under its `order_id`; never repeat it by yourself."""
+    broker_order_id: str
+    order_id: str | None
+    symbol: str
+    side: Literal["buy", "sell"]
+    quantity: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What an account holds at its broker, fresh.
+
+    `account` is the account's name in the settings. `positions` are signed quantities by symbol, as
+    TradingView writes them (`ESZ2026`, `AAPL`), without those that are zero. `equity` includes open profit;
+    `day_profit` is the broker's own for today, after commission; both None where it doesn't say.
+    """
+
+    account: str
+    positions: Mapping[str, Decimal]
+    working: tuple[Working, ...] = ()
+    equity: Decimal | None = None
+    cash: Decimal | None = None
+    day_profit: Decimal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """A price from the broker's own market data, with the symbol as TradingView writes it."""
+
+    symbol: str
+    price: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """The stream from the broker was lost (`up` False, with the reason) or came back, in sync again."""
+
+    up: bool
+    reason: str = ""
+
+
+Told = Report | Snapshot | Quote | Link
+Tell = Callable[[Told], None]
+
+
+class Broker(Protocol):
+    """An adapter, one for each group. It lives in one event loop.
+
+    A call may raise: what it raises means that no answer came, but for `NotSent` and `Busy`. A business
+    answer that says no is a `Report`, never an exception.
+    """
+
+    capabilities: Capabilities
+
+    async def open(self, tell: Tell) -> None:
+        """Sign in, subscribe to what happens and hand it to `tell`; returns when in sync.
+
+        Reconnects by itself after that, and tells a `Link` each time; after a gap it tells everything that
+        happened meanwhile. Raises SignInError where the broker doesn't let us in, anything else where it
+        can't be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is open; a second call does nothing."""
+        ...
+
+    async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
+        """Send the order, once, under its `order_id`; never repeat it by yourself.
+
+        `legs` are the stop and the target of an entry, sent with it as one bracket; only to a broker that
+        has `brackets`.
+        """
+        ...
+
+    async def modify(self, order: Order) -> Report:
+        """Change the working order's quantity and prices to what `order` says now."""
         ...
 
     async def cancel(self, order: Order) -> Report:
-        """Ask for the order to be withdrawn, and say how it stands."""
+        """Ask for the order to be withdrawn, and say how it stands: a withdrawal under way is `accepted`."""
         ...
 
     async def find(self, order: Order) -> Report:
-        """Look the order up by its `order_id`; `not_found` only where the broker says so."""
+        """Look the order up by its `order_id`, with all its fills.
+
+        `not_found` only where the broker says so, and then with the account's `net` of the order's root.
+        """
+        ...
+
+    async def close_position(self, order: Order) -> Report:
+        """Close the account's position in the order's symbol, whatever it is, under the order's id."""
+        ...
+
+    async def snapshot(self) -> tuple[Snapshot, ...]:
+        """Say what each of the group's accounts holds, now."""
+        ...
+
+    async def watch(self, symbols: frozenset[str]) -> None:
+        """Tell a `Quote` whenever one of the symbols trades; nothing where it gives no prices."""
         ...
 
 

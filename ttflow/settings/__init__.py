@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, Self
@@ -28,6 +27,7 @@ from ttflow.settings.fields import (
     Text,
     Url,
     Whole,
+    is_loopback,
     wrong,
 )
 from ttflow.settings.refusals import refusal
@@ -172,14 +172,6 @@ _DECIDING = ("credentials", "flow", "groups", "limits", "secrets", "strategies")
 
 # Drawn anew in each process: who serves with settings that were read back lets nobody in.
 _UNKNOWN = SecretStr(token_hex())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host to bind to, a name or an address, can be reached from this machine only."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _sorted(value: Any) -> Any:

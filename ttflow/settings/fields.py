@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
@@ -174,6 +174,16 @@ Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10**9)]
 Number = Annotated[
     Exact, BeforeValidator(_number), Field(ge=0, le=MOST, decimal_places=12), AfterValidator(_written_out)
 ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to bind to, a name or an address, can be reached from this machine only."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_items)]

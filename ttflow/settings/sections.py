@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -24,6 +25,7 @@ from ttflow.settings.fields import (
     Url,
     Whole,
     Zone,
+    is_loopback,
     wrong,
 )
 from ttflow.words import ONE
@@ -95,6 +97,19 @@ class TopstepX(Section):
     username: Secret | None = None
     api_key: Secret | None = None
 
+
+ADDRESSES: Mapping[str, Mapping[str, str]] = {
+    "tastytrade": {"live": "https://api.tastyworks.com", "demo": "https://api.cert.tastyworks.com"},
+    "tradovate": {
+        "live": "https://live.tradovateapi.com/v1",
+        "demo": "https://demo.tradovateapi.com/v1",
+    },
+    "projectx": {
+        "live": "https://api.topstepx.com",
+        "demo": "https://gateway-api-demo.s2f.projectx.com",
+    },
+}
+"""Where the brokers that ttflow ships are reached: their own documents, as `docs/brokers.md` lists them."""
 
 _NEEDED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "tastytrade": ("tastytrade", ("client_secret", "refresh_token")),
@@ -185,8 +200,9 @@ class Group(Section):
     A group that is not `live` trades in the simulator. `sides` is None where it wasn't said: what that
     means is rule 5 of the trading rules. `strategies` are those that may trade live from their first
     alert; `automation_opt_in` is the written word that a firm with rules on automation needs. `base_url`
-    is where the broker is reached instead of its own address. Each account starts with `cash` in
-    `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
+    is where the broker is reached instead of its own address: on loopback, a fake. `environment` is the
+    broker's own: None is `demo` where the group's name begins with `paper`, else `live`. Each account starts
+    with `cash` in `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
     `disaster_stop` gives every entry without a stop of its own one at the broker.
     """
 
@@ -196,6 +212,7 @@ class Group(Section):
     strategies: Names = ()
     automation_opt_in: Text | None = None
     base_url: Url | None = None
+    environment: Literal["demo", "live"] | None = None
     accounts: Annotated[tuple[AccountSettings, ...], Field(min_length=1)] = Field(
         default_factory=_usual_account
     )
@@ -209,6 +226,27 @@ class Group(Section):
         """The account of that name, or of that shadow's name; None where there is none any more."""
         real = name.removesuffix("~paper")
         return next((account for account in self.accounts if account.name == real), None)
+
+    def reached(self, name: str) -> str:
+        """The address of this group's broker, the group being called `name`; KeyError for brokers unknown."""
+        return self.base_url or ADDRESSES[self.broker][self.where(name)]
+
+    def where(self, name: str) -> str:
+        """The broker's environment that a group called `name` trades in: `demo` or `live`."""
+        return self.environment or ("demo" if name.startswith("paper") else "live")
+
+    @model_validator(mode="after")
+    def _is_the_brokers_own_address(self) -> Self:
+        """Credentials go nowhere else than to the broker, or to a fake on this machine."""
+        own = ADDRESSES.get(self.broker)
+        if self.base_url and own:
+            given = urlsplit(self.base_url)
+            hosts = {urlsplit(address).hostname for address in own.values()}
+            safe = given.scheme == "https" and given.hostname in hosts
+            if not safe and not is_loopback(given.hostname or ""):
+                remedy = f"use {' or '.join(sorted(own.values()))}, or a fake on 127.0.0.1"
+                raise wrong("is not the broker's own address", remedy, at=("base_url",))
+        return self
 
     @model_validator(mode="after")
     def _accounts_differ(self) -> Self:
