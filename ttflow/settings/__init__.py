@@ -31,6 +31,7 @@ from ttflow.settings.fields import (
     wrong,
 )
 from ttflow.settings.refusals import refusal
+from ttflow.settings.section import Section
 from ttflow.settings.sections import (
     BROKERS,
     AccountSettings,
@@ -43,7 +44,6 @@ from ttflow.settings.sections import (
     Notify,
     Rate,
     RateLimits,
-    Section,
     Session,
     Slippage,
     StrategySettings,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ttflow.settings.fields import (
     Clock,
@@ -28,13 +28,8 @@ from ttflow.settings.fields import (
     is_loopback,
     wrong,
 )
+from ttflow.settings.section import Section
 from ttflow.words import ONE
-
-
-class Section(BaseModel):
-    """What every table of settings is: frozen, without unknown keys, silent about refused values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Rate(Section):
