@@ -21,8 +21,8 @@ HOUSE = Path(ttflow.__file__).parent
 # Door: what starts, joins and commands all of the others.
 FLOORS = {
     0: "alert errors inputs instrument masking order readers sample settings strict_json template ticket "
-    "words",
-    1: "book clock engine flow graph hub operators simulator stats story tap",
+    "view words",
+    1: "book clock engine flow graph hub operators simulator sizing stats story tap",
     2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering dashboard notebook plots standing",
     4: "__main__ api builtin cli client demo desk fakes recovery rerun server stream terminal testing",

@@ -14,10 +14,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from ttflow.alert import Alert
 from ttflow.order import Leg
+from ttflow.view import NOTHING_KNOWN, View
 from ttflow.words import EPOCH, ONE, ZERO, Exact, Side, evolve
 
 
@@ -166,7 +167,8 @@ class Ticket:
     travel with it: `alert`; `now`, the time of the input being applied (operators read no other clock);
     `leg`, `side` and `asked` (the strategy's units), what this pass through the flow is about; `quantity`,
     ours, which `size` sets; `position`, what the ledger holds; `ratio`, ours to theirs while it holds
-    something; `multiplier` of the account; `statistics` of the strategy; `tags`.
+    something; `multiplier` of the account; `statistics` of the strategy; `tags`; `book`, the account as it is
+    while the ticket passes.
     """
 
     seq: int
@@ -193,6 +195,7 @@ class Ticket:
     multiplier: Annotated[Decimal, Hidden] = ONE
     statistics: Annotated[Mapping[str, Any], Hidden] = field(default_factory=dict)
     tags: Annotated[Mapping[str, Any], Hidden] = field(default_factory=dict)
+    book: Annotated[InstanceOf[View], Hidden] = NOTHING_KNOWN
 
     @property
     def key(self) -> tuple[int, str, str]:

@@ -14,6 +14,7 @@ from ttflow.operators.core import Meter
 from ttflow.order import Leg
 from ttflow.testing import alert
 from ttflow.ticket import Note, Reason, Status
+from ttflow.view import View
 from ttflow.words import Side, evolve
 
 
@@ -51,6 +52,7 @@ FORBIDDEN = {
     "position": Decimal(1000),
     "ratio": Decimal(1000),
     "multiplier": Decimal(1000),
+    "book": View.of(equity=1),
 }
 
 
