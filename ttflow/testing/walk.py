@@ -1,62 +1,23 @@
-"""For tests, yours and ours: alerts made in a line, a desk walked through by hand, a broker by script.
-
-Everything here runs in virtual time and touches no disk and no network.
-"""
+"""A desk walked through by hand: no disk, no network, no time but what it is given."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from ttflow import builtin
-from ttflow.alert import Alert, parse_alert
-from ttflow.brokers.base import NotSent, Report
+from ttflow.alert import parse_alert
+from ttflow.brokers.base import Report
 from ttflow.desk import Desk, FlowFunction
 from ttflow.engine import Applied, Effect
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.order import Fill, Order, Trade
 from ttflow.settings import Settings
+from ttflow.testing.making import Clock, body
 from ttflow.ticket import Ticket
-from ttflow.words import ZERO, encode
-
-NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-"""When virtual time begins: a Monday, nine in the morning, UTC."""
-
-
-def body(**fields: Any) -> bytes:
-    """Write an alert's body: `AAPL buy 1 at 100` but for the fields given; None leaves a field out."""
-    usual = {"symbol": "AAPL", "action": "buy", "quantity": 1, "price": 100, "strategy": "walker"}
-    given = {name: value for name, value in {**usual, **fields}.items() if value is not None}
-    return json.dumps(given, default=str).encode()
-
-
-def alert(**fields: Any) -> Alert:
-    """Make an alert as `body` writes it."""
-    return parse_alert(body(**fields))
-
-
-def ticket(now: datetime = NINE, **fields: Any) -> Ticket:
-    """Lift such an alert into a ticket, outside a desk, at the time `now`."""
-    return Ticket.of(alert(**fields), seq=1, now=now)
-
-
-class Clock:
-    """A clock that goes when told; call it for the time, UTC."""
-
-    def __init__(self, now: datetime = NINE) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        """Tell the time."""
-        return self.now
-
-    def advance(self, seconds: float) -> datetime:
-        """Let seconds pass; returns the time after them."""
-        self.now += timedelta(seconds=seconds)
-        return self.now
+from ttflow.words import ZERO
 
 
 class Walk:
@@ -201,56 +162,3 @@ def _name(row: Any) -> str:
     kind = type(row)
     keys = next(keys for one, keys in TABLES.values() if one is kind)
     return "\0".join(str(getattr(row, key)) for key in keys)
-
-
-class ScriptedBroker:
-    """A broker in memory that does what its script says, and remembers every order that reached it.
-
-    `script` says what comes next: `accept`, `refuse`, `lose` (the order arrives, its answer doesn't), `drop`
-    (it never arrives), `unsent` (nothing left, and the adapter knows). When it is used up, orders are
-    accepted and filled whole at `price(order)`. `orders` maps our id to how often the order arrived; more
-    than once is a broken law.
-    """
-
-    def __init__(self, *script: str, price: Callable[[Order], Any] = lambda order: 100) -> None:
-        self.script, self.price = list(script), price
-        self.orders: dict[str, int] = {}
-        self.known: dict[str, Report] = {}
-        self.cancelled: list[str] = []
-
-    async def submit(self, order: Order) -> Report:
-        """Take an order as the script says."""
-        what = self.script.pop(0) if self.script else "accept"
-        if what == "unsent":
-            raise NotSent("the connection was refused")
-        if what == "drop":
-            raise ConnectionError("the line was cut before the order arrived")
-        self.orders[order.order_id] = self.orders.get(order.order_id, 0) + 1
-        report = self._refused(order) if what == "refuse" else self._accepted(order)
-        self.known[order.order_id] = report
-        if what == "lose":
-            raise ConnectionError("the line was cut before the answer came")
-        return report
-
-    def _refused(self, order: Order) -> Report:
-        return Report(order_id=order.order_id, outcome="refused", reason="not enough margin")
-
-    def _accepted(self, order: Order) -> Report:
-        fill = {
-            "fill_id": f"{order.order_id}.1",
-            "quantity": f"{order.quantity:f}",
-            "price": str(self.price(order)),
-        }
-        return Report(order_id=order.order_id, outcome="filled", broker_order_id="1", fills=(fill,))
-
-    async def cancel(self, order: Order) -> Report:
-        """Withdraw an order."""
-        self.cancelled.append(order.order_id)
-        return Report(order_id=order.order_id, outcome="cancelled")
-
-    async def find(self, order: Order) -> Report:
-        """Say what became of an order, by its id."""
-        return self.known.get(order.order_id) or Report(order_id=order.order_id, outcome="not_found")
-
-
-__all__ = ["NINE", "Clock", "ScriptedBroker", "Walk", "alert", "body", "encode", "ticket"]

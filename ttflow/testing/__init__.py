@@ -1,0 +1,11 @@
+"""For tests, yours and ours: alerts made in a line, a desk walked through by hand, a broker by script.
+
+Everything here runs in virtual time and touches no disk and no network.
+"""
+
+from ttflow.testing.broker import ScriptedBroker
+from ttflow.testing.making import NINE, Clock, alert, body, ticket
+from ttflow.testing.walk import Walk
+from ttflow.words import encode
+
+__all__ = ["NINE", "Clock", "ScriptedBroker", "Walk", "alert", "body", "encode", "ticket"]
