@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttflow.instrument import Instrument, instrument, root, ticker
+from ttflow.instrument import Instrument, futures, instrument, root, ticker
 from ttflow.words import Side
 
 # As TradingView's symbols page and the exchanges state them: dollars per point, tick, dollars per tick.
@@ -39,9 +39,7 @@ def test_a_futures_specification_is_exact(name, point_value, tick_size, tick_val
 
 
 def test_the_table_holds_those_specifications_and_no_others():
-    from ttflow.instrument import _futures
-
-    assert sorted(_futures()) == sorted(name for name, *_ in FUTURES)
+    assert sorted(futures()) == sorted(name for name, *_ in FUTURES)
 
 
 @pytest.mark.parametrize(

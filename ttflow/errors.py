@@ -3,6 +3,7 @@
 TtflowError
 ├── AlertError            the bytes are not an alert (the sender's fault; answered 400)
 ├── SettingsError         a setting is wrong or unknown (the operator's; stops the start)
+├── SymbolError           a symbol can't be what it has to be there, such as a contract at a futures broker
 ├── FlowError             a flow or an operator was built wrongly (the author's)
 ├── JournalError          the journal can't be used
 │   ├── JournalLocked     another desk has it
@@ -42,6 +43,10 @@ class SettingsError(TtflowError):
     def __init__(self, key: str, source: str, problem: str, remedy: str) -> None:
         self.key, self.source, self.problem, self.remedy = key, source, problem, remedy
         super().__init__(f"{key} (from {source}): {problem}; {remedy}")
+
+
+class SymbolError(TtflowError):
+    """A symbol can't be traded where it should be: unknown there, or no contract; says what was expected."""
 
 
 class FlowError(TtflowError):

@@ -30,6 +30,13 @@ class Instrument:
     `tick_size` is the smallest step of a price; `point_value` the money per 1.00 of price, per contract,
     share or coin, in `currency`; `lot` the smallest step of a quantity. `exchange` is TradingView's name
     for it, empty where the symbol doesn't tell.
+
+    The rest is a future's, and empty for others. `listed` are the letters of the months that have a
+    contract, `months` those that are traded in earnest, from one of which to the next a position rolls.
+    `last_trade` and `first_notice` are rules for dates (`ttflow.expiry`); without the latter nothing is
+    delivered before the last trade. `roll_days` business days before the earlier of both, the next contract
+    becomes the front month. `calendar`, `hours` and `tz` make its sessions (`ttflow.calendars`). `per_mini`
+    of it are worth one `mini`, the root of the larger contract. `projectx` is its root at ProjectX.
     """
 
     root: str
@@ -38,6 +45,17 @@ class Instrument:
     point_value: Exact
     lot: Exact
     currency: str
+    listed: str = ""
+    months: str = ""
+    last_trade: str = ""
+    first_notice: str = ""
+    roll_days: int = 0
+    calendar: str = ""
+    hours: str = ""
+    tz: str = ""
+    mini: str = ""
+    per_mini: Exact = ONE
+    projectx: str = ""
 
     def floor_to_lot(self, quantity: Decimal) -> Decimal:
         """Round a quantity to whole lots, towards zero; one that is whole comes back as it is."""
@@ -80,7 +98,7 @@ def instrument(symbol: str) -> Instrument:
     pair is quoted in, else USD.
     """
     name = root(symbol)
-    if known := _futures().get(name):
+    if known := futures().get(name):
         return known
     return _other(name, _exchange(symbol))
 
@@ -114,7 +132,7 @@ _CONTRACT = re.compile(r"([A-Z0-9]{2,3}?)(?:[1-9][0-9]?!|[FGHJKMNQUVXZ](?:[0-9]{
 
 def _future_root(name: str) -> str | None:
     found = _CONTRACT.fullmatch(name)
-    return found[1] if found and found[1] in _futures() else None
+    return found[1] if found and found[1] in futures() else None
 
 
 def _exchange(symbol: str) -> str:
@@ -124,7 +142,8 @@ def _exchange(symbol: str) -> str:
 
 
 @cache
-def _futures() -> Mapping[str, Instrument]:
+def futures() -> Mapping[str, Instrument]:
+    """Every known future, by its root."""
     text = files("ttflow").joinpath("instruments.csv").read_text(encoding="utf-8")
     return {row["root"]: _future(row) for row in csv.DictReader(text.splitlines())}
 
@@ -137,7 +156,13 @@ def _future(row: Mapping[str, str]) -> Instrument:
         point_value=Decimal(row["point_value"]),
         lot=ONE,
         currency=row["currency"],
+        **{name: row[name] for name in _TEXTS},
+        roll_days=int(row["roll_days"]),
+        per_mini=Decimal(row["per_mini"] or 1),
     )
+
+
+_TEXTS = ("listed", "months", "last_trade", "first_notice", "calendar", "hours", "tz", "mini", "projectx")
 
 
 _CURRENCIES = "USD EUR GBP JPY CHF AUD NZD CAD SEK NOK DKK SGD HKD CNH MXN ZAR TRY PLN XAU XAG".replace(
