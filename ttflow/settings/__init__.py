@@ -31,6 +31,7 @@ from ttflow.settings.fields import (
     wrong,
 )
 from ttflow.settings.refusals import refusal
+from ttflow.settings.rules import StrategyRule, StrategySettings, check_rules, rule_of
 from ttflow.settings.section import Section
 from ttflow.settings.sections import (
     BROKERS,
@@ -46,7 +47,6 @@ from ttflow.settings.sections import (
     RateLimits,
     Session,
     Slippage,
-    StrategySettings,
     rate_limits,
     usual_groups,
 )
@@ -66,9 +66,11 @@ __all__ = [
     "Session",
     "Settings",
     "Slippage",
+    "StrategyRule",
     "StrategySettings",
     "is_loopback",
     "load",
+    "rule_of",
 ]
 
 SHORT_SECRET = 8
@@ -117,6 +119,11 @@ class Settings(Section):
             if group.live and not self.secrets:
                 remedy = "set TRADINGVIEW_WEBHOOK_SECRET, or write live = false"
                 raise wrong("a live group needs a webhook secret", remedy, at=("groups", name, "live"))
+        return self
+
+    @model_validator(mode="after")
+    def _has_rules_that_can_come_true(self) -> Self:
+        check_rules(self.strategies)
         return self
 
     @property

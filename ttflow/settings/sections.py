@@ -267,10 +267,6 @@ def usual_groups() -> Mapping[str, Group]:
     return {name: Group(broker=broker) for name, broker in BROKERS.items()}
 
 
-class StrategySettings(Section):
-    """What is set for one strategy; there is nothing to set yet."""
-
-
 class Limits(Section):
     """What bounds the whole desk; there is nothing to set yet."""
 
