@@ -12,7 +12,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
 from ttflow.errors import TtflowError
@@ -199,16 +201,42 @@ class Broker(Protocol):
         ...
 
 
+SHIPPED: Mapping[str, str] = {
+    "projectx": "ttflow.brokers.projectx",
+    "tastytrade": "ttflow.brokers.tastytrade",
+    "tradovate": "ttflow.brokers.tradovate",
+}
+"""The adapters that come with ttflow: the module of each, whose `connect` is its factory."""
+
+Factory = Callable[[Settings, str], Broker]
+
+
 def connect(settings: Settings, given: Mapping[str, Broker]) -> dict[str, Broker]:
     """Give each group its broker: one of `given`, by the broker's name, or a registered adapter's own."""
-    factories = {point.name: point for point in entry_points(group="ttflow.brokers")}
     brokers: dict[str, Broker] = {}
     for name, group in settings.groups.items():
         if group.broker in given:
             brokers[name] = given[group.broker]
-        elif group.broker in factories and not settings.credentials.missing(group.broker):
-            brokers[name] = factories[group.broker].load()(settings, name)
+        elif not settings.credentials.missing(group.broker) and (factory := factory_of(group.broker)):
+            brokers[name] = factory(settings, name)
     return brokers
+
+
+def connectable() -> frozenset[str]:
+    """The brokers that there is an adapter for, by the names that `broker` says in `[groups.NAME]`."""
+    shipped = (name for name, module in SHIPPED.items() if find_spec(module))
+    return frozenset({*shipped, *(point.name for point in entry_points(group="ttflow.brokers"))})
+
+
+def factory_of(broker: str) -> Factory | None:
+    """Load the factory of a broker's adapter, a shipped one or a registered one; None where there is none."""
+    if broker in SHIPPED and find_spec(SHIPPED[broker]):
+        shipped: Factory = import_module(SHIPPED[broker]).connect
+        return shipped
+    for point in entry_points(group="ttflow.brokers", name=broker):
+        registered: Factory = point.load()
+        return registered
+    return None
 
 
 def _plain(value: Any) -> str:

@@ -184,9 +184,9 @@ def _logs(folder: Path) -> Finding:
 
 
 def _groups(settings: Settings) -> Iterator[Finding]:
-    from importlib.metadata import entry_points
+    from ttflow.brokers.base import connectable
 
-    known = {point.name for point in entry_points(group="ttflow.brokers")}
+    known = connectable()
     for broker in dict.fromkeys(group.broker for group in settings.groups.values()):
         groups = {name: group for name, group in settings.groups.items() if group.broker == broker}
         names = ", ".join(f"{name} (live)" if group.live else name for name, group in groups.items())
