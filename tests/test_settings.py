@@ -133,6 +133,7 @@ NAMES = [
     ("TTFLOW_ALLOW_FROM", "10.0.0.0/8, ::1", "allow_from", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     ("TTFLOW_TRUSTED_PROXIES", "127.0.0.1", "trusted_proxies", (ip_network("127.0.0.1"),)),
     ("TTFLOW_API_TOKEN", "t0ken", "api_token", SecretStr("t0ken")),
+    ("TTFLOW_PING_URL", "https://x.example/ping", "notify.ping_url", SecretStr("https://x.example/ping")),
     ("TRADINGVIEW_WEBHOOK_SECRET", "one", "secrets", (SecretStr("one"),)),
     ("TRADINGVIEW_WEBHOOK_SECRET", " one ,, two,one", "secrets", (SecretStr("one"), SecretStr("two"))),
     ("TRADINGVIEW_WEBHOOK_SECRET", " , ", "secrets", ()),
@@ -441,7 +442,7 @@ REFUSED_TOML = [
     ("[strategies.a]\ndemote_at = 1", "strategies.a.demote_at", "is too large; give 0.999 or less"),
     ("[strategies.a]\nwindow = 201", "strategies.a.window", "is too large; give 200 or less"),
     ("[limits]\nmax = 1", "limits.max", NOTHING_TO_SET),
-    ("[notify]\nurl = 'x'", "notify.url", NOTHING_TO_SET),
+    ("[notify]\npings = 'x'", "notify.pings", "unknown key; did you mean ping_url?"),
     ("[flow]\nexpire = 1", "flow.expire", "unknown key; did you mean expire_s?"),
     ("[flow]\nexpire_s = nan", "flow.expire_s", "is not a number; give a number such as 1.5"),
     ("[flow]\nexpire_s = inf", "flow.expire_s", "is not a number; give a number such as 1.5"),
@@ -795,7 +796,7 @@ def test_the_sample_sets_nothing_as_it_is(start):
 def test_every_key_can_be_found_in_the_sample_and_no_other(start):
     def paths(value, model, above=()):
         for key, item in value.items():
-            many = above in {("groups",), ("strategies",)}
+            many = above in {("groups",), ("strategies",), ("notify", "channels")}
             path = (*above, "*" if many else key)
             yield path
             for inner in item if isinstance(item, list) else [item]:
@@ -804,7 +805,7 @@ def test_every_key_can_be_found_in_the_sample_and_no_other(start):
 
     found = set(paths(tomllib.loads(sample_with_all_of_it()), Settings))
 
-    headings = {("groups",), ("strategies",), ("credentials",)}
+    headings = {("groups",), ("strategies",), ("credentials",), ("notify", "channels")}
     # At most one measure of slippage can be set; the others stand in the line above.
     others = {("groups", "*", "slippage", measure) for measure in ("fixed", "percent")}
     others |= {("groups", "*", "accounts", "slippage", measure) for measure in ("fixed", "percent")}
@@ -817,10 +818,13 @@ def test_the_sample_with_all_of_it_is_accepted_and_shows_the_defaults(start):
     settings, plain = start(toml=sample_with_all_of_it()), Settings()
 
     examples = {"public_url", "secrets", "api_token", "groups", "strategies", "credentials", "flow", "config"}
+    examples |= {"notify"}
     for name in set(Settings.model_fields) - examples:
         assert getattr(settings, name) == getattr(plain, name), name
     for name in ("expire_s", "throttle_s", "symbols"):
         assert getattr(settings.flow, name) == getattr(plain.flow, name), name
+    for name in ("silence_s", "ping_every_s"):
+        assert getattr(settings.notify, name) == getattr(plain.notify, name), name
     assert {name: settings.groups[name] for name in plain.groups} == plain.groups
     assert settings.groups["desk"].live
 

@@ -30,6 +30,7 @@ from ttflow.settings.fields import (
     is_loopback,
     wrong,
 )
+from ttflow.settings.notify import ChannelSettings, Notify, unknown_addresses
 from ttflow.settings.refusals import refusal
 from ttflow.settings.rules import StrategyRule, StrategySettings, check_rules, rule_of
 from ttflow.settings.section import Section
@@ -42,7 +43,6 @@ from ttflow.settings.sections import (
     FlowSettings,
     Group,
     Limits,
-    Notify,
     Rate,
     RateLimits,
     Session,
@@ -54,6 +54,7 @@ from ttflow.settings.sources import gather
 
 __all__ = [
     "AccountSettings",
+    "ChannelSettings",
     "Commission",
     "Credentials",
     "DisasterStop",
@@ -103,7 +104,7 @@ class Settings(Section):
     groups: Frozen[Group] = Field(default_factory=usual_groups, validate_default=True)
     strategies: Frozen[StrategySettings] = Field(default_factory=dict, validate_default=True)
     limits: Limits = Limits()
-    notify: Notify = Notify()
+    notify: Notify = Field(default_factory=Notify)
     flow: FlowSettings = FlowSettings()
 
     @model_validator(mode="after")
@@ -140,15 +141,16 @@ class Settings(Section):
     def public(self) -> dict[str, Any]:
         """Write the settings in force as JSON values, sorted, with no secret in them.
 
-        Of a secret it says only whether it is set: `secrets` and `api_token` become true or false,
-        `credentials` the names that are set.
+        Of a secret it says only whether it is set: `secrets`, `api_token` and the addresses of `notify`
+        become true or false, `credentials` the names that are set.
         """
-        written = self.model_dump(mode="json", exclude={"secrets", "api_token", "credentials"})
+        written = self.model_dump(mode="json", exclude={"secrets", "api_token", "credentials", "notify"})
         written["secrets"], written["api_token"] = bool(self.secrets), self.api_token is not None
         written["credentials"] = {
             broker: sorted(name for name, value in section if value is not None)
             for broker, section in self.credentials
         }
+        written["notify"] = self.notify.public()
         in_order: dict[str, Any] = _sorted(written)
         return in_order
 
@@ -170,6 +172,7 @@ class Settings(Section):
         values = dict(written)
         values["secrets"] = (_UNKNOWN,) if values.get("secrets") else ()
         values["api_token"] = _UNKNOWN if values.get("api_token") else None
+        values["notify"] = unknown_addresses(values.get("notify", {}), _UNKNOWN.get_secret_value())
         credentials = values.get("credentials", {})
         values["credentials"] = {key: dict.fromkeys(names, _UNKNOWN) for key, names in credentials.items()}
         return cls.model_validate(values)

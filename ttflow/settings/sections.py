@@ -271,10 +271,6 @@ class Limits(Section):
     """What bounds the whole desk; there is nothing to set yet."""
 
 
-class Notify(Section):
-    """Where notices go; there is nothing to set yet."""
-
-
 class Session(Section):
     """When the built-in flow may open: from `start` to before `end` (`09:30`), on the clocks of `tz`.
 

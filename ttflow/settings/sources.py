@@ -35,6 +35,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "TTFLOW_ALLOW_FROM": ("allow_from",),
     "TTFLOW_TRUSTED_PROXIES": ("trusted_proxies",),
     "TTFLOW_API_TOKEN": ("api_token",),
+    "TTFLOW_PING_URL": ("notify", "ping_url"),
     "TASTYTRADE_CLIENT_ID": ("credentials", "tastytrade", "client_id"),
     "TASTYTRADE_CLIENT_SECRET": ("credentials", "tastytrade", "client_secret"),
     "TASTYTRADE_REFRESH_TOKEN": ("credentials", "tastytrade", "refresh_token"),
@@ -47,6 +48,12 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "TOPSTEPX_API_KEY": ("credentials", "topstepx", "api_key"),
 }
 """Every name read from the environment and from `.env`, and the setting that it is."""
+
+_CHANNEL = "TTFLOW_NOTIFY_"
+"""What stands before a channel's name: `TTFLOW_NOTIFY_PHONE` is `notify.channels.phone.url`."""
+
+_ELSEWHERE = "env:"
+"""What stands before the name of the variable that holds an address of `notify`."""
 
 # Nobody else uses these families, so an unknown name in one is a slip; a slip in the secret's name would
 # start a desk without authentication.
@@ -110,7 +117,41 @@ def gather(
     all_of_them.lay(named.values, lambda path: named.origins[path])
     if path is not None:
         all_of_them.values["config"] = path
+    _look_elsewhere(all_of_them, environ, lines)
     return all_of_them
+
+
+def _look_elsewhere(
+    found: Gathered, environ: Mapping[str, str], lines: Mapping[str, tuple[str, int]]
+) -> None:
+    """Put the value of the variable where an address of `notify` says `env:NAME`."""
+    for table, key, loc in _addresses(found.values.get("notify")):
+        value = table.get(key)
+        if not isinstance(value, str) or not value.startswith(_ELSEWHERE):
+            continue
+        name, origin = value.removeprefix(_ELSEWHERE), found.origin(loc)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            remedy = "write env: and the name of a variable, such as env:PHONE_URL"
+            raise SettingsError(origin.key, origin.source, "names no variable", remedy)
+        given, source = environ.get(name, "").strip(), "environment"
+        if not given and name in lines:
+            given, source = lines[name][0].strip(), _dotenv_source(lines)(name)
+        if not given:
+            problem = f"{name} is set neither in the environment nor in .env"
+            raise SettingsError(origin.key, origin.source, problem, f"set {name}, or write the address here")
+        table[key] = given
+        found.origins[loc] = Origin(name, source)
+
+
+def _addresses(notify: Any) -> Iterator[tuple[dict[str, Any], str, Loc]]:
+    """Where an address of `notify` may stand: its table, its key, and its place."""
+    if not isinstance(notify, dict):
+        return
+    yield notify, "ping_url", ("notify", "ping_url")
+    channels = notify.get("channels")
+    for name, channel in channels.items() if isinstance(channels, dict) else ():
+        if isinstance(channel, dict):
+            yield channel, "url", ("notify", "channels", name, "url")
 
 
 def _from_names(
@@ -121,7 +162,7 @@ def _from_names(
     origins: dict[Loc, Origin] = {}
     for name, value in names.items():
         _refuse_unknown(name, source)
-        path = ENVIRONMENT.get(name)
+        path = _setting(name)
         if path is None or (not value.strip() and name not in _EMPTY_MEANS_DEFAULT):
             continue
         table = tree
@@ -133,9 +174,15 @@ def _from_names(
     return tree, origins.__getitem__
 
 
+def _setting(name: str) -> tuple[str, ...] | None:
+    """The setting that a name of the environment is; None for the names of others."""
+    channel = name[len(_CHANNEL) :].lower() if name.startswith(_CHANNEL) else ""
+    return ("notify", "channels", channel, "url") if channel else ENVIRONMENT.get(name)
+
+
 def _refuse_unknown(name: str, source: Callable[[str], str]) -> None:
-    if name not in ENVIRONMENT and name.upper().startswith(_OURS):
-        problem = "unknown name" if name.upper() not in ENVIRONMENT else "names are in capitals"
+    if _setting(name) is None and name.upper().startswith(_OURS):
+        problem = "unknown name" if _setting(name.upper()) is None else "names are in capitals"
         raise SettingsError(name, source(name), problem, did_you_mean(name.upper(), ENVIRONMENT))
 
 
