@@ -1,13 +1,16 @@
 """Symbols, their roots, and the exact steps of prices and quantities."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, localcontext
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttflow.instrument import Instrument, futures, instrument, root, ticker
-from ttflow.words import Side
+from ttflow.expiry import is_rule
+from ttflow.instrument import Instrument, Table, futures, in_force, install, instrument, root, ticker, using
+from ttflow.words import ONE, Side
 
 # As TradingView's symbols page and the exchanges state them: dollars per point, tick, dollars per tick.
 SPECIFICATIONS = """
@@ -18,8 +21,10 @@ SI 5000 .005 25; SIL 1000 .005 5; HG 25000 .0005 12.50; MHG 2500 .0005 1.25; PL 
 ZB 1000 0.03125 31.25; UB 1000 0.03125 31.25; ZN 1000 0.015625 15.625; TN 1000 0.015625 15.625;
 ZF 1000 0.0078125 7.8125; ZT 2000 0.00390625 7.8125; 6E 125000 .00005 6.25; 6B 62500 .0001 6.25;
 6J 12500000 .0000005 6.25; 6A 100000 .00005 5; 6C 100000 .00005 5; 6S 125000 .00005 6.25;
-M6E 12500 .0001 1.25; M6A 10000 .0001 1; M6B 6250 .0001 .625; BTC 5 5 25; MBT .1 5 .50; ETH 50 .5 25;
-MET .1 .5 .05; ZC 50 .25 12.50; ZS 50 .25 12.50; ZW 50 .25 12.50; ZM 100 .1 10; ZL 600 .01 6;
+6N 100000 .00005 5; 6M 500000 .00001 5; E7 62500 .0001 6.25; J7 6250000 .000001 6.25; PA 100 .5 50;
+KE 50 .25 12.50; ZO 50 .25 12.50;
+M6E 12500 .0001 1.25; M6A 10000 .0001 1; M6B 6250 .0001 .625; BTC 5 5 25; MBT .1 5 .50;
+ETH 50 .5 25; MET .1 .5 .05; ZC 50 .25 12.50; ZS 50 .25 12.50; ZW 50 .25 12.50; ZM 100 .1 10; ZL 600 .01 6;
 LE 400 .025 10; HE 400 .025 10; GF 500 .025 12.50
 """
 FUTURES = [row.split() for row in SPECIFICATIONS.replace("\n", " ").split(";")]
@@ -55,7 +60,7 @@ def test_every_spelling_of_a_future_has_its_root(symbol):
 @pytest.mark.parametrize(
     ("symbol", "expected"),
     [("6EH7", "6E"), ("M2KZ2026", "M2K"), ("HGG6", "HG"), ("ZFF27", "ZF"), ("NGN6", "NG"), ("M6EM6", "M6E"),
-     ("COMEX_MINI:MGC1!", "MGC")],
+     ("COMEX_MINI:MGC1!", "MGC"), ("E71!", "E7"), ("E712!", "E7"), ("E7Z6", "E7")],
 )  # fmt: skip
 def test_a_month_letter_is_not_mistaken_for_part_of_the_root(symbol, expected):
     assert root(symbol) == expected
@@ -69,7 +74,11 @@ def test_a_month_letter_is_not_mistaken_for_part_of_the_root(symbol, expected):
         ("BRK.B", "BRK.B"),
         ("BINANCE:ETHUSDT", "ETHUSDT"),
         ("ETHUSDT.P", "ETHUSDT.P"),
-        ("BTC/USD", "BTC/USD"),
+        ("BTC/USD", "BTCUSD"),
+        ("BTC-USDC", "BTCUSDC"),
+        ("EUR/USD", "EURUSD"),
+        ("BTC/USDT.P", "BTCUSDT.P"),
+        ("BRK/B", "BRK/B"),
         ("EUREX:FDAX1!", "FDAX1!"),
         ("XYZ1!", "XYZ1!"),
         ("XYZZ2026", "XYZZ2026"),
@@ -85,11 +94,28 @@ def test_what_is_no_known_future_is_its_own_root(symbol, expected):
     assert instrument(symbol).point_value == 1
 
 
-@pytest.mark.parametrize("symbol", ["NYSE:ES", "NASDAQ:ZM", "NYSE:MET", "SHFE:RB1!"])
-def test_what_only_shares_its_letters_with_a_future_keeps_its_exchange(symbol):
-    assert root(symbol) == symbol
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [("NYSE:ES", "US:ES"), ("NASDAQ:ZM", "US:ZM"), ("BATS:ZM", "US:ZM"), ("NYSE_DL:MET", "US:MET"),
+     ("US:ZM", "US:ZM"), ("SHFE:RB1!", "SHFE:RB1!")],
+)  # fmt: skip
+def test_what_only_shares_its_letters_with_a_future_keeps_where_it_trades(symbol, expected):
+    assert root(symbol) == expected
     assert instrument(symbol).point_value == 1
     assert instrument(symbol).exchange == symbol.split(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [("OPRA:AAPL261218C250.0", "AAPL261218C250.0"), ("AAPL261218C250", "AAPL261218C250.0"),
+     ("AAPL  261218C00250000", "AAPL261218C250.0"), ("SPY261218P00612500", "SPY261218P612.5"),
+     ("F261218C00000500", "F261218C0.5")],
+)  # fmt: skip
+def test_an_option_is_a_hundred_shares_however_it_is_written(symbol, expected):
+    found = instrument(symbol)
+
+    assert root(symbol) == found.root == expected
+    assert (found.point_value, found.lot, found.tick_size) == (100, 1, Decimal("0.01"))
 
 
 @given(st.text(alphabet="ESZM6EHTUCBQ12!:/_. -", max_size=12))
@@ -168,6 +194,15 @@ def test_a_price_rounds_so_that_no_fill_is_worse_for_it(found, price, buy, sell)
     assert f"{found.round_price(Decimal(price), Side.SELL):f}" == sell
 
 
+@pytest.mark.parametrize(
+    ("price", "buy", "sell"),
+    [("4500.30", "4500.5", "4500.25"), ("4500.25", "4500.25", "4500.25"), ("4500.26", "4500.5", "4500.25")],
+)
+def test_an_entrys_stop_rounds_so_that_it_is_never_triggered_early(price, buy, sell):
+    assert f"{ES.round_trigger(Decimal(price), Side.BUY):f}" == buy
+    assert f"{ES.round_trigger(Decimal(price), Side.SELL):f}" == sell
+
+
 amounts = st.decimals(min_value=-(10**12), max_value=10**12, places=12)
 some = st.sampled_from([ES, YM, ZN, AAPL, instrument("ETHUSDT"), instrument("6J1!"), instrument("GF1!")])
 
@@ -188,5 +223,66 @@ def test_rounding_is_exact_whatever_the_callers_context(found: Instrument, amoun
 
 def test_a_symbol_is_looked_up_once_and_the_memory_of_it_is_bounded():
     assert instrument("CME_MINI:ES1!") is instrument("CME_MINI:ES1!")
-    for lookup in (instrument, root, ticker):
+    for lookup in (in_force().instrument, in_force().root, ticker):
         assert lookup.cache_info().maxsize == 4096
+
+
+MINE = Table(
+    {
+        "ES": {"tick_size": Decimal("0.5"), "roll_days": 2},
+        "AAPL": {"lot": ONE},
+        "FDAX": {
+            "tick_size": ONE, "point_value": Decimal(25), "currency": "EUR", "lot": ONE, "listed": "HMUZ",
+            "months": "HMUZ", "last_trade": "3rd friday", "roll_days": 1,
+        },
+    }
+)  # fmt: skip
+
+
+def test_the_users_own_table_goes_over_the_one_that_is_shipped():
+    with using(MINE):
+        assert (instrument("ES1!").tick_size, instrument("ES1!").point_value) == (Decimal("0.5"), 50)
+        assert instrument("NQ1!").tick_size == Decimal("0.25")
+        assert instrument("AAPL").floor_to_lot(Decimal("1.5")) == 1
+        assert (root("EUREX:FDAX1!"), root("FDAXZ6")) == ("EUREX:FDAX1!", "FDAX")
+        assert instrument("FDAXZ2026").currency == "EUR"
+    assert instrument("ES1!").tick_size == Decimal("0.25")
+    assert root("FDAXZ6") == "FDAXZ6"
+
+
+def test_what_is_installed_holds_wherever_nothing_else_is_used():
+    shipped = in_force()
+    install(MINE)
+    try:
+        assert root("FDAXZ6") == "FDAX"
+        with using(shipped):
+            assert root("FDAXZ6") == "FDAXZ6"
+    finally:
+        install(shipped)
+    assert root("FDAXZ6") == "FDAXZ6"
+
+
+def test_two_threads_use_two_tables_side_by_side():
+    with using(MINE), ThreadPoolExecutor(1) as other:
+        assert other.submit(instrument, "ES1!").result().tick_size == Decimal("0.25")
+        assert instrument("ES1!").tick_size == Decimal("0.5")
+
+
+@pytest.mark.parametrize("found", futures().values(), ids=lambda found: found.root)
+def test_a_row_of_the_table_is_whole_and_agrees_with_its_larger_sister(found):
+    assert set(found.months) <= set(found.listed) <= set("FGHJKMNQUVXZ")
+    assert is_rule(found.last_trade)
+    assert not found.first_notice or is_rule(found.first_notice)
+    assert found.roll_days >= 1
+    assert ZoneInfo(found.tz)
+    if found.mini:
+        larger = futures()[found.mini]
+        assert found.point_value * found.per_mini == larger.point_value
+        assert set(found.months) == set(larger.months)
+
+
+def test_no_two_roots_have_the_same_name_at_projectx():
+    names = [found.projectx for found in futures().values() if found.projectx]
+
+    assert len(set(names)) == len(names)
+    assert all(name == known.root for name in names if (known := futures().get(name)))

@@ -12,8 +12,7 @@ from functools import cache, lru_cache
 
 _DAY = timedelta(days=1)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
-_WEEKEND = 5
-_SUNDAY = 6
+_MONDAY, _THURSDAY, _FRIDAY, _SATURDAY, _SUNDAY = 0, 3, 4, 5, 6
 
 
 def is_business_day(day: date) -> bool:
@@ -22,7 +21,7 @@ def is_business_day(day: date) -> bool:
     These are New Year's Day, Martin Luther King Jr. Day, Presidents' Day, Good Friday, Memorial Day,
     Juneteenth (from 2022), Independence Day, Labor Day, Thanksgiving and Christmas, as observed.
     """
-    return day.weekday() < _WEEKEND and day not in _holidays(day.year)
+    return day.weekday() < _SATURDAY and day not in holidays(day.year)
 
 
 def business_days_before(day: date, count: int) -> date:
@@ -36,40 +35,48 @@ def business_days_before(day: date, count: int) -> date:
 
 
 @cache
-def _holidays(year: int) -> frozenset[date]:
+def holidays(year: int) -> frozenset[date]:
+    """The holidays of a year, on the days on which they are kept.
+
+    New Year's Day on a Saturday is not moved into the old year: CME Group and NYSE both trade on that Friday.
+    """
     days = {
-        _nth(year, 1, 0, 3),
-        _nth(year, 2, 0, 3),
-        _easter(year) - 2 * _DAY,
-        _last(year, 5, 0),
-        _observed(date(year, 7, 4)),
-        _nth(year, 9, 0, 1),
-        _nth(year, 11, 3, 4),
-        _observed(date(year, 12, 25)),
+        observed(date(year, 1, 1)),
+        _nth(year, 1, _MONDAY, 3),
+        _nth(year, 2, _MONDAY, 3),
+        good_friday(year),
+        _last(year, 5, _MONDAY),
+        observed(date(year, 7, 4)),
+        _nth(year, 9, _MONDAY, 1),
+        thanksgiving(year),
+        observed(date(year, 12, 25)),
     }
-    # New Year's Day on a Saturday is not moved into the old year (NYSE rule 7.2; CME Group does the same).
-    days |= {_observed(date(year, 1, 1))}
     if year >= _JUNETEENTH_SINCE:
-        days.add(_observed(date(year, 6, 19)))
+        days.add(observed(date(year, 6, 19)))
     return frozenset(day for day in days if day.year == year)
 
 
-_JUNETEENTH_SINCE = 2022
+def thanksgiving(year: int) -> date:
+    """The fourth Thursday of November."""
+    return _nth(year, 11, _THURSDAY, 4)
 
 
-def _observed(day: date) -> date:
-    """A holiday on a Saturday is kept on the Friday before, one on a Sunday on the Monday after."""
-    return day - _DAY if day.weekday() == _WEEKEND else day + _DAY if day.weekday() == _SUNDAY else day
-
-
-def _easter(year: int) -> date:
-    """Easter Sunday of the Gregorian calendar, by the rule of Meeus, Jones and Butcher."""
+def good_friday(year: int) -> date:
+    """The Friday before Easter, by the rule of Meeus, Jones and Butcher for the Gregorian calendar."""
     century, rest = divmod(year, 100)
     shift = (19 * (year % 19) + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
     week = (32 + 2 * (century % 4) + 2 * (rest // 4) - shift - rest % 4) % 7
     late = (year % 19 + 11 * shift + 22 * week) // 451
     month, day = divmod(shift + week - 7 * late + 114, 31)
-    return date(year, month, day + 1)
+    return date(year, month, day + 1) - 2 * _DAY
+
+
+def observed(day: date) -> date:
+    """The day on which a holiday is kept: one on a Saturday the day before, one on a Sunday the day after."""
+    return day - _DAY if day.weekday() == _SATURDAY else day + _DAY if day.weekday() == _SUNDAY else day
+
+
+_JUNETEENTH_SINCE = 2022
 
 
 def _nth(year: int, month: int, weekday: int, count: int) -> date:
@@ -89,7 +96,7 @@ def _month_end(year: int, month: int) -> date:
 _RULE = re.compile(
     r"(?:(?P<before>[1-9][0-9]?) before )?"
     r"(?:day (?P<day>[1-9]|[12][0-9]|3[01])|open day (?P<open>[1-9]|[12][0-9]|3[01])"
-    r"|(?P<nth>[1-5])(?:st|nd|rd|th) (?P<weekday>WEEKDAY)"
+    r"|(?P<monday>monday after 1st friday)|(?P<nth>[1-5])(?:st|nd|rd|th) (?P<weekday>WEEKDAY)"
     r"|last (?P<clear>clear )?(?P<last>WEEKDAY)"
     r"|(?P<th>[1-9]|1[0-9])(?:st|nd|rd|th) business day|(?P<end>last business day))"
     r"(?P<prior> of prior month)?".replace("WEEKDAY", "|".join(_WEEKDAYS))
@@ -106,10 +113,10 @@ def expiry(rule: str, year: int, month: int) -> date:
     """The day that a rule gives for a contract month.
 
     `[N before] DAY [of prior month]`, N being business days. DAY is `3rd friday`, `last friday`, `last clear
-    thursday` (the last one that neither is a holiday nor has one among the four weekdays before it), `last
-    business day`, `10th business day`, `day 15`, or `open day 25`: that day, or the business day before it,
-    before N is counted. Without N, a day that is no business day becomes the one before it. Raises ValueError
-    for anything else.
+    thursday` (the last one that neither is a holiday nor has one among the four weekdays before it), `monday
+    after 1st friday`, `last business day`, `10th business day`, `day 15`, or `open day 25`: that day, or the
+    business day before it, before N is counted. Without N, a day that is no business day becomes the one
+    before it. Raises ValueError for anything else.
     """
     found = _RULE.fullmatch(rule)
     if found is None:
@@ -124,6 +131,8 @@ def _anchor(found: re.Match[str], year: int, month: int) -> date:
         return date(year, month, int(number))
     if number := found["open"]:
         return business_days_before(date(year, month, int(number)), 0)
+    if found["monday"]:
+        return _nth(year, month, _FRIDAY, 1) + 3 * _DAY
     if found["nth"]:
         return _nth(year, month, _WEEKDAYS.index(found["weekday"]), int(found["nth"]))
     if weekday := found["last"]:
@@ -142,7 +151,7 @@ def _clear(day: date) -> date:
 
 def _working_week(day: date) -> list[int]:
     """How many days back the day itself and the four weekdays before it are."""
-    return [back for back in range(7) if (day - timedelta(days=back)).weekday() < _WEEKEND]
+    return [back for back in range(7) if (day - timedelta(days=back)).weekday() < _SATURDAY]
 
 
 def _business_day(year: int, month: int, count: int) -> date:

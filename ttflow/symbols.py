@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from ttflow.errors import SymbolError
 from ttflow.expiry import business_days_before, expiry
-from ttflow.instrument import Instrument, instrument, root, ticker
+from ttflow.instrument import OPTION, Instrument, futures, instrument, is_pair, root, ticker
 
 MONTHS = "FGHJKMNQUVXZ"
 """The letters of the contract months, January to December."""
@@ -71,16 +71,14 @@ def kind(symbol: str) -> Kind:
     name = root(symbol)
     if instrument(name).listed:
         return "future"
-    if _OPTION.fullmatch(name):
+    if OPTION.fullmatch(name):
         return "option"
-    if instrument(name).currency != "USD" or _PAIR.fullmatch(name):
+    if is_pair(name):
         return "pair"
     return "stock" if _STOCK.fullmatch(name.rpartition(":")[2]) else "other"
 
 
-_OPTION = re.compile(r"(?P<under>[A-Z]{1,6})(?P<day>[0-9]{6})(?P<right>[CP])(?P<strike>[0-9]+(?:\.[0-9]+)?)")
-_OCC = re.compile(r"(?P<under>[A-Z0-9]{1,6}) *(?P<day>[0-9]{6})(?P<right>[CP])(?P<strike>[0-9]{8})")
-_PAIR = re.compile(r"(?P<coin>[A-Z0-9]{2,})[/_-]?USD")
+_PAIR = re.compile(r"(?P<coin>[A-Z0-9]{2,})USD")
 _STOCK = re.compile(r"[A-Z]{1,5}(?:[./][A-Z]{1,2})?")
 
 
@@ -280,9 +278,8 @@ def _at_tastytrade(symbol: str) -> str:
 
 def _occ(name: str) -> str:
     """Write an option as the Options Clearing Corporation does: root, date, right, strike in thousandths."""
-    found = _OPTION.fullmatch(name)
-    assert found is not None  # `kind` said so
-    return f"{found['under']:6}{found['day']}{found['right']}{int(Decimal(found['strike']) * 1000):08}"
+    under, day, right, strike = re.split(r"([0-9]{6})([CP])", name, maxsplit=1)
+    return f"{under:6}{day}{right}{int(Decimal(strike) * 1000):08}"
 
 
 _WRITERS: Mapping[str, Callable[[str], str]] = {
@@ -320,23 +317,17 @@ def _from_projectx(name: str, on: date) -> str:
 
 def projectx_roots() -> Mapping[str, str]:
     """Our roots by ProjectX's."""
-    from ttflow.instrument import futures
-
     return {known.projectx: known.root for known in futures().values() if known.projectx}
 
 
 def _from_tastytrade(name: str, on: date) -> str:
     if name.startswith("/"):
         return _contract_or_name(name, on)
-    if found := _OCC.fullmatch(name):
-        strike = (Decimal(found["strike"]) / 1000).normalize()
-        written = f"{strike:f}" if strike % 1 else f"{strike:.1f}"
-        return f"{found['under']}{found['day']}{found['right']}{written}"
-    if name.endswith("/USD"):
-        return name.replace("/", "")
-    if "/" in name or " " in name:
-        return name.replace("/", ".") if _STOCK.fullmatch(name) else name
-    return f"US:{name}" if instrument(name).listed else name
+    if name.endswith("/USD") or OPTION.fullmatch(name):
+        return root(name)
+    if _STOCK.fullmatch(name):
+        return root(f"US:{name.replace('/', '.')}")
+    return name
 
 
 _READERS: Mapping[str, Callable[[str, date], str]] = {
