@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
+from ttflow.book.record import Figures
 from ttflow.book.rows import EVERYWHERE
 from ttflow.brokers import Broker, Report, Worker
 from ttflow.brokers.base import connect
@@ -429,14 +430,11 @@ class Desk:
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def statistics(self, ticket: Ticket) -> Mapping[str, Any]:
-        """What a ticket's strategy has earned: `trades`, `win_rate` (0 to 1, None without), `net_profit`."""
-        known = self.engine.state.strategies.get(ticket.strategy)
-        trades = known.trades if known else 0
-        return {
-            "trades": trades,
-            "win_rate": known.wins / trades if known and trades else None,
-            "net_profit": float(known.net_profit) if known else 0.0,
-        }
+        """What a ticket's strategy has earned so far in the book that the ticket trades in, live or paper.
+
+        The figures of `docs/statistics.md`, undefined ones None; computed when one is asked for.
+        """
+        return Figures(self.engine.record_of(ticket))
 
     @property
     def undecided(self) -> int:

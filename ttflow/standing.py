@@ -11,15 +11,31 @@ from ttflow.words import plain, tidy, to_dict
 
 if TYPE_CHECKING:
     from ttflow.book.ledger import Ledger
+    from ttflow.book.rows import Strategy
     from ttflow.desk import Desk
 
 Row = dict[str, Any]
 
 
 def strategies(desk: Desk) -> list[Row]:
-    """Every strategy that has sent an alert, by name; mode `auto` is the one that no person chose."""
+    """Every strategy that has sent an alert, by name.
+
+    `mode` is the one that a person chose, else `auto`; `in_force` is live, paper or halted; `progress` says
+    how far it is from a change, and on what evidence.
+    """
     known = desk.engine.state.strategies
-    return [{**to_dict(known[name]), "mode": known[name].mode or "auto"} for name in sorted(known)]
+    return [_strategy(desk, known[name]) for name in sorted(known)]
+
+
+def _strategy(desk: Desk, row: Strategy) -> Row:
+    judged = desk.engine.judged_now(row.strategy)
+    pinned = row.mode if row.pinned else desk.engine.rule(row.strategy).mode
+    return {
+        **to_dict(row),
+        "mode": pinned or "auto",
+        "in_force": judged.in_force,
+        "progress": judged.verdict.progress.sentence,
+    }
 
 
 def groups(desk: Desk) -> list[Row]:

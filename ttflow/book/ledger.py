@@ -69,11 +69,29 @@ class Flattening:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Running:
+    """What a ledger has done since it was last flat; the fields mean what they mean in `Episode`.
+
+    `resting`: an order of it waited for a price. `sandbox`: a broker's own paper account filled it.
+    """
+
+    opened_at: datetime
+    signal: int | None
+    trades: int = 0
+    net_pnl: Exact = ZERO
+    notional: Exact = ZERO
+    risk: Exact | None = ZERO
+    resting: bool = False
+    sandbox: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ledger:
     """One ledger as it stands; `seq` is the input that last changed it.
 
     `ratio` is ours to theirs, set by the first entry, None when flat. `first_side` is the side of the
-    first entry ever. `contract` is the symbol actually held, None when flat.
+    first entry ever. `contract` is the symbol actually held, None when flat. `running` is what happened
+    since it was last flat.
     """
 
     strategy: str
@@ -90,6 +108,7 @@ class Ledger:
     updated_at: datetime | None = None
     bracket: Bracket | None = None
     flattening: Flattening | None = None
+    running: Running | None = None
 
     @property
     def key(self) -> Key:
@@ -196,4 +215,4 @@ class Ledger:
         )
 
 
-__all__ = ["Bracket", "Flattening", "Key", "Ledger", "Lot", "Target"]
+__all__ = ["Bracket", "Flattening", "Key", "Ledger", "Lot", "Running", "Target"]

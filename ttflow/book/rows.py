@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from ttflow.alert import Action
@@ -32,8 +32,13 @@ class AlertRow:
 class Strategy:
     """A strategy registers itself with its first alert.
 
-    `mode` None is `auto`; `pinned`: a person chose it. `trades`, `wins` and `net_profit` (the account's
-    money, after commission) count the round trips closed so far, in all accounts, live and paper.
+    `mode` None: nobody chose one yet, so it is live where a group lists it, and on paper elsewhere;
+    `pinned`: a person chose it, and only a person changes it; else the rule did. `changed` are the times of
+    the last changes. `stopped` says which money stop sent it to paper: a person must release it. `trades`,
+    `wins` and `net_profit` (the account's money, after commission) count the round trips closed so far, in
+    all accounts, live and paper. `live_net` is what it earned live since a person last set its mode,
+    `live_high` the most that ever was, `day_net` what it earned live on `day` (UTC). `asked` is when a
+    person was asked to promote it.
     """
 
     strategy: str
@@ -44,6 +49,41 @@ class Strategy:
     trades: int = 0
     wins: int = 0
     net_profit: Exact = ZERO
+    changed: tuple[datetime, ...] = ()
+    stopped: str | None = None
+    live_net: Exact = ZERO
+    live_high: Exact = ZERO
+    day: date | None = None
+    day_net: Exact = ZERO
+    asked: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """What a ledger did from flat to flat; money in the account's currency, after commission.
+
+    `signal` is the seq of the alert that opened it, the same in every account that copies it; None where no
+    alert did. `notional` is the value of all its entries, `risk` what they could lose to their own stops,
+    None where one had none. `honest`: fit to tell whether a strategy earns. A paper episode with resting
+    orders is so only where a price stream was there all the time; a broker's sandbox fills never are.
+    """
+
+    seq: int
+    episode_id: str
+    strategy: str
+    account_group: str
+    account: str
+    symbol: str
+    side: Literal["long", "short"]
+    opened_at: datetime
+    closed_at: datetime
+    signal: int | None
+    trades: int
+    net_pnl: Exact
+    notional: Exact
+    risk: Exact | None
+    mode: Literal["live", "paper"]
+    honest: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +111,18 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """The last price seen of a symbol, by its ticker."""
+    """The last price seen of a symbol, by its ticker.
+
+    `streamed_at` is when a price came that was not an alert's, `since` when such prices began to come without
+    a long gap.
+    """
 
     symbol: str
     seq: int
     price: Exact
     at: datetime
+    streamed_at: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ttflow.book.ledger import Key, Ledger
-from ttflow.book.rows import AlertRow, Book, Halt, ModeChange, Notice, Price, Script, Strategy
+from ttflow.book.record import FED_BY, Record
+from ttflow.book.rows import (
+    AlertRow,
+    Book,
+    Episode,
+    Halt,
+    ModeChange,
+    Notice,
+    Price,
+    Script,
+    Strategy,
+)
 from ttflow.inputs import Change
 from ttflow.instrument import root, ticker
 from ttflow.order import ENDED, Account, Fill, Order, Trade
@@ -27,6 +38,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "orders": (Order, ("order_id",)),
     "fills": (Fill, ("fill_id",)),
     "trades": (Trade, ("trade_id",)),
+    "episodes": (Episode, ("episode_id",)),
     "modes": (ModeChange, ("seq", "strategy")),
     "notices": (Notice, ("notice_id",)),
     "strategies": (Strategy, ("strategy",)),
@@ -36,11 +48,26 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "halts": (Halt, ("scope",)),
     "scripts": (Script, ("scope",)),
     "books": (Book, ("account_group", "account", "root")),
+    "records": (Record, ("strategy", "mode")),
 }
 """Every table of the book: the class of its rows, and the fields that name a row."""
 
-KEPT = ("strategies", "ledgers", "accounts", "prices", "halts", "scripts", "books", "orders", "tickets")
-"""The tables whose rows the state remembers; the others only pass through to the journal."""
+KEPT = (
+    "strategies",
+    "ledgers",
+    "accounts",
+    "prices",
+    "halts",
+    "scripts",
+    "books",
+    "orders",
+    "tickets",
+    "records",
+)
+"""The tables whose rows the state remembers; the others only pass through to the journal.
+
+`records` alone stand in no decision: they follow from the fills, trades and episodes that do.
+"""
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
 _KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, (_, key) in TABLES.items()}
@@ -68,6 +95,7 @@ class State:
         self.halts: dict[str, Halt] = self.tables["halts"]
         self.scripts: dict[str, Script] = self.tables["scripts"]
         self.books: dict[tuple[str, str, str], Book] = self.tables["books"]
+        self.records: dict[tuple[str, str], Record] = self.tables["records"]
         self.ended: dict[str, Order] = {}  # the last that an outside broker had: it may speak of them again
         self._changed: dict[tuple[str, Any], Any] = {}
         self._before: dict[tuple[str, Any], Any] = {}
@@ -80,11 +108,20 @@ class State:
         """Let `row` stand in `table`, in place of the one with the same key."""
         key = _KEY_OF[table](row)
         self._changed[table, key] = row
+        if table in FED_BY:
+            self._feed(row)
         kept = self.tables.get(table)
         if kept is None:
             return
         self._before.setdefault((table, key), kept.get(key, _MISSING))
         self._set(table, key, row)
+
+    def _feed(self, row: Any) -> None:
+        """Let a fill, a trade or an episode count in its strategy's record."""
+        key = (row.strategy, row.mode)
+        record = self.records.get(key)
+        self._before.setdefault(("records", key), _MISSING if record is None else record)
+        self.records[key] = (record or Record(strategy=row.strategy, mode=row.mode)).after(row)
 
     def _set(self, table: str, key: Any, row: Any) -> None:
         kept = self.tables[table]
@@ -139,9 +176,11 @@ class State:
         """Put recorded changes back; `hidden` gives what travels with a ticket and is no column, by seq."""
         for change in changes:
             table, written = change["table"], change["row"]
+            kind, names = TABLES[table]
+            if table in FED_BY:
+                self._feed(decode(kind, written))
             if table not in self.tables:
                 continue
-            kind, names = TABLES[table]
             outside = table == "orders" and written["broker"] not in _INSIDE
             if table in _ENDING and written["status"] in _ENDING[table] and not outside:
                 key = tuple(written[name] for name in names)
@@ -158,6 +197,10 @@ class State:
         return ended + tuple(Change(table, row) for table in KEPT for row in self.tables[table].values())
 
     # What is asked of it
+
+    def record(self, strategy: str, mode: str) -> Record:
+        """What the strategy's fills in a mode amount to; an empty record where it has none."""
+        return self.records.get((strategy, mode)) or Record(strategy=strategy, mode=mode)
 
     @property
     def watches(self) -> bool:

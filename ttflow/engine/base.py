@@ -11,7 +11,7 @@ from ttflow.book.ledger import Key
 from ttflow.book.rows import Notice, Severity
 from ttflow.book.state import State
 from ttflow.instrument import root, ticker
-from ttflow.order import Account, Leg, Order
+from ttflow.order import Account, Leg, Order, Trade
 from ttflow.settings import Settings
 from ttflow.ticket import Status, Ticket
 from ttflow.words import ZERO, evolve
@@ -65,6 +65,8 @@ class Base:
         self.effects: list[Effect] = []
         self.touched: dict[Key, None] = {}
         self.held: set[tuple[int, str, str]] = set()
+        self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
+        self.closed: tuple[Trade, ...] = ()  # the round trips that the fill being booked closed
         self._notices = self._unasked = (0, 0)
 
     def end(
@@ -88,6 +90,15 @@ class Base:
             return SIMULATOR
         given = self.settings.groups.get(group)
         return given.broker if given else "removed"
+
+    def sandbox(self, group: str) -> bool:
+        """Whether the group's broker trades on paper of its own: its fills are no evidence (rule 18)."""
+        given = self.settings.groups.get(group)
+        return given is not None and given.where(group) == "demo"
+
+    def mode_of_fills(self, order: Order) -> Literal["live", "paper"]:
+        """Whose money an order's fills are: the account's, or nobody's."""
+        return "paper" if order.broker == SIMULATOR or self.sandbox(order.account_group) else "live"
 
     def account(self, group: str, name: str) -> Account:
         """The money of a paper account; before its first fill, what the settings start it with."""

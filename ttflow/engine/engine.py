@@ -19,6 +19,7 @@ from ttflow.book.rows import AlertRow, Price, Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.commands import Commands
+from ttflow.engine.evidence import GAP
 from ttflow.engine.modes import no_broker
 from ttflow.engine.passing import Build
 from ttflow.errors import AlertError
@@ -144,6 +145,7 @@ class Engine(Commands):
         """A fault of ours costs this input alone, and is told."""
         self.state.undo()
         self.touched.clear()
+        self.judged.clear()
         self.effects = []
         text = f"The desk failed on input {item.seq}: {type(error).__name__}: {error}."
         self.notice("failure", "critical", text)
@@ -249,18 +251,29 @@ class Engine(Commands):
     def _prices(self, item: Input, alert: Alert | None) -> None:
         for symbol, seen in sorted(item.data()["prices"].items()):
             for price in seen if isinstance(seen, list) else [seen]:
-                self.see_price(ticker(symbol), Decimal(price))
+                self.see_price(ticker(symbol), Decimal(price), streamed=True)
                 self.settle()
 
-    def see_price(self, symbol: str, price: Decimal) -> None:
+    def see_price(self, symbol: str, price: Decimal, *, streamed: bool = False) -> None:
         """A price was seen: resting orders first, then it is the last known one, then stops follow it."""
-        self.state.put("prices", Price(symbol=symbol, seq=self.seq, price=price, at=self.now))
+        self.state.put("prices", self._seen(symbol, price, streamed=streamed))
         for known in self.state.orders_for(symbol):
             order = self.state.orders.get(known.order_id)
             if order and order.broker == SIMULATOR and not order.wakes_at:
                 self.try_fill(order, price, resting=order.type is not OrderType.MARKET)
         self.follow(symbol, price)
         self._revive(symbol)
+
+    def _seen(self, symbol: str, price: Decimal, *, streamed: bool) -> Price:
+        """The row of a price; `streamed`: no alert brought it."""
+        known = self.state.prices.get(symbol)
+        row = Price(symbol=symbol, seq=self.seq, price=price, at=self.now)
+        if known is not None and known.streamed_at is not None:
+            row = evolve(row, streamed_at=known.streamed_at, since=known.since)
+        if not streamed:
+            return row
+        broken = row.streamed_at is None or self.now - row.streamed_at > GAP
+        return evolve(row, streamed_at=self.now, since=self.now if broken else row.since)
 
     def _revive(self, symbol: str) -> None:
         """An exit that found no price goes as soon as there is one."""
@@ -281,7 +294,7 @@ class Engine(Commands):
         settings, connected = Settings.from_public(data["settings"]), frozenset(data["brokers"])
         if settings.deciding() != self.settings.deciding() or connected != self.connected:
             self.configure(settings, connected)
-        for order in self._orders():
+        for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)
         for ticket in tuple(self.state.tickets.values()):

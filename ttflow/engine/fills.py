@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ttflow.alert import Action
 from ttflow.book.ledger import Flattening, Ledger
+from ttflow.book.rows import Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Base, pause_after
 from ttflow.order import Fill, Leg, Order, OrderStatus, Trade
@@ -50,10 +51,11 @@ class Fills(Base):
             price=tidy(price),
             commission=tidy(paid),
             filled_at=at,
-            mode="paper" if order.broker == SIMULATOR else "live",
+            mode=self.mode_of_fills(order),
             expected_price=expected,
         )
         ledger, trades = self.state.ledger(ledger_key(order)).filled(done, order)
+        self.closed = trades
         filled = order.filled + quantity
         status = OrderStatus.FILLED if filled >= order.quantity else OrderStatus.PARTIALLY_FILLED
         order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, fill_id))
@@ -102,6 +104,9 @@ class Fills(Base):
             wins=known.wins + wins,
             net_profit=tidy(known.net_profit + net),
         )
+        if trades[0].mode == "live":
+            counted = _earned(counted, net, self.now.date())
+            self.judged[strategy] = None
         self.state.put("strategies", counted)
 
     def _progress(self, order: Order, done: Fill) -> None:
@@ -162,6 +167,18 @@ class Fills(Base):
             until=self.now + timedelta(seconds=pause),
         )
         self.state.put("tickets", waiting.note(text, "order"))
+
+
+def _earned(known: Strategy, net: Decimal, today: date) -> Strategy:
+    """Count what was earned live: altogether, at its highest, and today (UTC)."""
+    earned = tidy(known.live_net + net)
+    return evolve(
+        known,
+        live_net=earned,
+        live_high=max(known.live_high, earned),
+        day=today,
+        day_net=tidy(net + (known.day_net if known.day == today else ZERO)),
+    )
 
 
 def _reduced(plan: Plan, order: Order, quantity: Decimal) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from ttflow.book.record import Record
 from ttflow.book.rows import EVERYWHERE
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.passing import Passing
@@ -18,13 +19,32 @@ class Modes(Passing):
 
     def mode(self, strategy: str, group: Group) -> str:
         """Whether the strategy trades live, on paper or not at all in the group, as things stand."""
-        known = self.state.strategies.get(strategy)
-        chosen = known.mode if known else None
+        chosen = self._chosen(strategy)
         if chosen == "halted":
             return "halted"
         if group.broker == SIMULATOR or not group.live:
             return "paper"
         return chosen or ("live" if strategy in group.strategies else "paper")
+
+    def _chosen(self, strategy: str) -> str | None:
+        """The mode that a person chose, or else the settings, or else the rule; None when nobody did yet."""
+        known = self.state.strategies.get(strategy)
+        if known is not None and known.pinned:
+            return known.mode
+        return self.rule(strategy).mode or (known.mode if known else None)
+
+    def in_force(self, strategy: str) -> str:
+        """The strategy's mode where a live group lets it trade."""
+        listed = (group for group in self.settings.groups.values() if group.live)
+        return self._chosen(strategy) or (
+            "live" if any(strategy in group.strategies for group in listed) else "paper"
+        )
+
+    def record_of(self, ticket: Ticket) -> Record:
+        """What the ticket's strategy has done in the kind of book that the ticket trades in."""
+        live = self.broker_of(ticket.account_group, ticket.account) != SIMULATOR
+        mode = "live" if live and not self.sandbox(ticket.account_group) else "paper"
+        return self.state.record(ticket.strategy, mode)
 
     def account_for(self, ticket: Ticket, group: Group) -> str:
         """The account, or its shadow: where the ledger holds something already, else by mode (rule 15)."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from ttflow.book.state import ledger_key
 from ttflow.clock import InputClock
-from ttflow.engine.protection import Protection
+from ttflow.engine.evidence import Evidence
 from ttflow.flow import Flow
 from ttflow.graph import Node
 from ttflow.settings import Settings
+from ttflow.settings.rules import StrategyRule, rule_of
 from ttflow.ticket import Reason, Status, Ticket
 from ttflow.words import ONE, evolve
 
@@ -21,8 +22,8 @@ HOLD = timedelta(minutes=5)
 """How long operators may hold a ticket before it counts as dropped."""
 
 
-class Passing(Protection):
-    """Protection, and the flow that tickets pass through."""
+class Passing(Evidence):
+    """Evidence, and the flow that tickets pass through."""
 
     def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
         super().__init__(journal_id)
@@ -32,6 +33,7 @@ class Passing(Protection):
     def configure(self, settings: Settings, connected: frozenset[str]) -> None:
         """Put settings in force and build the flow for them."""
         self.settings, self.connected = settings, connected
+        self._rules: dict[str, StrategyRule] = {}
         self.held.clear()  # what the old flow held goes through the new one
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
@@ -42,6 +44,13 @@ class Passing(Protection):
         self._passing: Ticket | None = None
         self._out: Ticket | None = None
         self._late: list[Ticket] = []
+
+    def rule(self, strategy: str) -> StrategyRule:
+        """What the settings say about the strategy's mode."""
+        found = self._rules.get(strategy)
+        if found is None:
+            found = self._rules[strategy] = rule_of(self.settings.strategies, strategy)
+        return found
 
     def mute(self, muted: bool) -> None:
         """While muted, nobody who listens inside the flow is called: inputs are being run again."""

@@ -15,7 +15,8 @@ from ttflow.book.ledger import Key, Ledger
 from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, pause_after
-from ttflow.engine.modes import Modes, sides, signed
+from ttflow.engine.judging import Judging
+from ttflow.engine.modes import sides, signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
 from ttflow.instrument import instrument
@@ -32,13 +33,16 @@ OVERTAKE = timedelta(seconds=2)
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
 
-class Turns(Modes):
-    """Modes, and the queues of the ledgers."""
+class Turns(Judging):
+    """Judging, and the queues of the ledgers."""
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
         steps = 0
-        while self.touched:
+        while self.touched or self.judged:
+            if not self.touched:
+                self.judge_all()
+                continue
             key = next(iter(self.touched))
             if not self._turn(key):
                 del self.touched[key]

@@ -1,6 +1,6 @@
 """The journal's tables: their columns in one place, from which migrations, inserts and readers derive.
 
-A new column goes into `TABLES`, nullable, together with a migration that calls `add_missing_columns`.
+A new column goes into `TABLES`, nullable, together with a migration that calls `catch_up`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 APPLICATION_ID = 0x7474666C  # "ttfl": how a file says that it is a journal of ours
-VERSION = 1  # of the schema, kept as `user_version`; one more with each migration
+VERSION = 2  # of the schema, kept as `user_version`; one more with each migration
 
 _SQL_TYPES: Mapping[str, type] = {
     "int": int,
@@ -160,6 +160,17 @@ TABLES: Mapping[str, Table] = {
             _BY_INPUT,
             ("seq", "strategy"),
         ),
+        _table(
+            "episodes",
+            """
+            seq:int! episode_id:text strategy:text! account_group:text! account:text! symbol:text!
+            side:text! opened_at:time! closed_at:time! signal:int trades:int! net_pnl:exact!
+            notional:exact! risk:exact mode:text! honest:flag!
+            """,
+            "episode_id",
+            _BY_INPUT,
+            ("seq", "strategy"),
+        ),
         _table("modes", "seq:int at:time! strategy:text mode:text! reason:text", "seq strategy", _BY_INPUT),
         _table(
             "notices",
@@ -174,7 +185,8 @@ TABLES: Mapping[str, Table] = {
             "strategies",
             """
             strategy:text seq:int! first_seen_at:time mode:text pinned:flag trades:int wins:int
-            net_profit:exact
+            net_profit:exact changed:json stopped:text live_net:exact live_high:exact day:text day_net:exact
+            asked:time
             """,
             "strategy",
             _BY_INPUT,
@@ -184,6 +196,7 @@ TABLES: Mapping[str, Table] = {
             """
             strategy:text account_group:text account:text root:text seq:int! position:exact! theirs:exact
             ratio:exact first_side:text contract:text lots:json updated_at:time bracket:json flattening:json
+            running:json
             """,
             "strategy account_group account root",
             _BY_INPUT,
@@ -195,7 +208,12 @@ TABLES: Mapping[str, Table] = {
             """,
             "account_group account",
         ),
-        _table("prices", "symbol:text seq:int! price:exact! at:time!", "symbol", _BY_INPUT),
+        _table(
+            "prices",
+            "symbol:text seq:int! price:exact! at:time! streamed_at:time since:time",
+            "symbol",
+            _BY_INPUT,
+        ),
         _table("scripts", "scope:text seq:int! steps:json!", "scope", _BY_INPUT),
         _table(
             "books",
@@ -274,6 +292,11 @@ def _create_tables(db: Database) -> None:
             )
 
 
+@migrations(name="0002_worth")
+def _add_what_a_strategy_is_worth(db: Database) -> None:
+    catch_up(db)
+
+
 def _create(db: Database, table: Table) -> None:
     db.table(table.name).create(
         {column.name: _SQL_TYPES[column.kind] for column in table.columns},
@@ -286,9 +309,11 @@ def _create(db: Database, table: Table) -> None:
         db.execute(f"CREATE INDEX {table.name}_{'_'.join(columns)} ON {table.name}({', '.join(columns)})")
 
 
-def add_missing_columns(db: Database) -> None:
-    """Give the tables of an older journal the columns that `TABLES` has and they lack; for migrations."""
+def catch_up(db: Database) -> None:
+    """Give an older journal the tables and columns that `TABLES` has and it lacks; for migrations."""
     for table in TABLES.values():
+        if not db.table(table.name).exists():
+            _create(db, table)
         present = {column.name for column in db.table(table.name).columns}
         for column in table.columns:
             if column.name not in present:

@@ -23,7 +23,10 @@ def enrich(facts: Callable[[Ticket], Facts]) -> Step:
 
     def step(ticket: Ticket, now: datetime) -> Ticket:
         found = facts(ticket)
-        return evolve(ticket, statistics={**ticket.statistics, **found}) if found else ticket
+        if not found:
+            return ticket
+        known = ticket.statistics
+        return evolve(ticket, statistics={**known, **found} if known else found)
 
     return step
 
