@@ -34,7 +34,7 @@ def _strategy(desk: Desk, row: Strategy) -> Row:
         **to_dict(row),
         "mode": pinned or "auto",
         "in_force": judged.in_force,
-        "progress": judged.verdict.progress.sentence,
+        "progress": str(judged.verdict.progress),
     }
 
 

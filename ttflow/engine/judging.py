@@ -5,7 +5,7 @@ The evidence is the episodes since its last change of mode. What a person chose 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from ttflow.book.rows import ModeChange, Strategy
@@ -13,7 +13,7 @@ from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.modes import Modes
 from ttflow.order import Leg, Order
 from ttflow.settings.rules import StrategyRule
-from ttflow.stats.rule import Sample, Verdict, judge
+from ttflow.stats.rule import Sample, TradedMode, Verdict, judge, next_change
 from ttflow.ticket import Reason
 from ttflow.words import ZERO, evolve, plain
 
@@ -34,12 +34,12 @@ class Judging(Modes):
         """How a strategy stands at this moment; progress towards a change can be read from it."""
         known = self.state.strategies.get(strategy)
         mode = self.in_force(strategy)
-        judged_as = "live" if mode == "live" else "paper"
+        judged_as: TradedMode = "live" if mode == "live" else "paper"
         since = known.changed[-1] if known and known.changed else None
         samples = self._samples(strategy, judged_as, since)
         return Judged(mode, judge(judged_as, samples, self.rule(strategy)))
 
-    def _samples(self, strategy: str, mode: str, since: datetime | None) -> tuple[Sample, ...]:
+    def _samples(self, strategy: str, mode: TradedMode, since: datetime | None) -> tuple[Sample, ...]:
         samples = self.state.record(strategy, mode).samples
         return tuple(one for one in samples if since is None or one.at > since)
 
@@ -70,11 +70,8 @@ class Judging(Modes):
             self.notice("promotion", "warning", text)
 
     def _too_soon(self, known: Strategy, rule: StrategyRule) -> bool:
-        if not known.changed:
-            return False
-        today = [at for at in known.changed if self.now - at < timedelta(days=1)]
-        dwell = timedelta(hours=float(rule.dwell_h))
-        return self.now - known.changed[-1] < dwell or len(today) >= rule.max_changes_per_day
+        ready = next_change(known.changed, rule)
+        return ready is not None and self.now < ready
 
     def set_mode(self, strategy: str, mode: str, reason: str) -> None:
         """What a person says: a mode is pinned, and `auto` leaves the one in force to the rule.
