@@ -18,7 +18,7 @@ LOSES, EARNS = (95, 97, 94, 101), (105, 103, 106, 99)
 
 
 def live(strategy=None, accounts=1, **group):
-    """A walk with one live group at a connected broker, where `walker` may trade live from its first alert."""
+    """A walk with one live group at a connected broker, where `walker` may trade live at once."""
     names = [{"name": f"a{number}"} for number in range(1, accounts + 1)]
     given = {"broker": "scripted", "live": True, "strategies": ("walker",), "sides": "both", **group}
     told = {
