@@ -6,7 +6,7 @@ All frozen, without I/O. Every one of them is also a row of the journal; its fie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -180,10 +180,25 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One book at the paper broker: money after realised results and commissions."""
+    """One account's money, in its currency: a book of the paper broker, or an account at an outside one.
+
+    On paper (`simulated`) `cash` is what it began with and what was realised since, after commissions; outside
+    it is what the broker last told. `realised_pnl` and `commission` add up our own fills. `told` is the equity
+    that the broker last told, open profit included, at `told_at`; `told_net` and `told_open` are what our
+    own fills had earned by then, and what was open by our own prices. `peak` is the highest equity seen,
+    `day_start` the equity with which `day` began: the firm's trading day, else the UTC day.
+    """
 
     account_group: str
     account: str
     cash: Exact
     realised_pnl: Exact = ZERO
     commission: Exact = ZERO
+    simulated: bool = True
+    told: Exact | None = None
+    told_at: datetime | None = None
+    told_net: Exact = ZERO
+    told_open: Exact = ZERO
+    peak: Exact | None = None
+    day: date | None = None
+    day_start: Exact | None = None

@@ -114,7 +114,7 @@ class Price:
     """The last price seen of a symbol, by its ticker.
 
     `streamed_at` is when a price came that was not an alert's, `since` when such prices began to come without
-    a long gap.
+    a long gap. `before` and `before_at` are the price that this one's input found there.
     """
 
     symbol: str
@@ -123,6 +123,8 @@ class Price:
     at: datetime
     streamed_at: datetime | None = None
     since: datetime | None = None
+    before: Exact | None = None
+    before_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from ttflow.book.activity import Activity
 from ttflow.book.ledger import Key, Ledger
 from ttflow.book.record import FED_BY, Record
 from ttflow.book.rows import (
@@ -49,6 +50,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "scripts": (Script, ("scope",)),
     "books": (Book, ("account_group", "account", "root")),
     "records": (Record, ("strategy", "mode")),
+    "activities": (Activity, ("account_group", "account")),
 }
 """Every table of the book: the class of its rows, and the fields that name a row."""
 
@@ -63,10 +65,11 @@ KEPT = (
     "orders",
     "tickets",
     "records",
+    "activities",
 )
 """The tables whose rows the state remembers; the others only pass through to the journal.
 
-`records` alone stand in no decision: they follow from the fills, trades and episodes that do.
+`records` and `activities` stand in no decision: they follow from the rows that do.
 """
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
@@ -102,26 +105,35 @@ class State:
         self._orders_of: dict[Key, dict[str, None]] = {}
         self._orders_for: dict[str, dict[str, None]] = {}
         self._tickets_of: dict[Key, dict[tuple[int, str, str], None]] = {}
+        self._held: dict[tuple[str, str], dict[Key, None]] = {}
         self._watched: dict[str, dict[Any, None]] = {name: {} for name in _WATCHED}
 
     def put(self, table: str, row: Any) -> None:
         """Let `row` stand in `table`, in place of the one with the same key."""
         key = _KEY_OF[table](row)
         self._changed[table, key] = row
-        if table in FED_BY:
-            self._feed(row)
+        self._feed(table, row)
         kept = self.tables.get(table)
         if kept is None:
             return
         self._before.setdefault((table, key), kept.get(key, _MISSING))
         self._set(table, key, row)
 
-    def _feed(self, row: Any) -> None:
-        """Let a fill, a trade or an episode count in its strategy's record."""
-        key = (row.strategy, row.mode)
-        record = self.records.get(key)
-        self._before.setdefault(("records", key), _MISSING if record is None else record)
-        self.records[key] = (record or Record(strategy=row.strategy, mode=row.mode)).after(row)
+    def _feed(self, table: str, row: Any) -> None:
+        """Let a row count in its strategy's record, and in its account's activity."""
+        if table in FED_BY:
+            record = self.record(row.strategy, row.mode)
+            self._derive("records", (row.strategy, row.mode), record.after(row))
+        if table in ("orders", "trades"):
+            before = self.activity(row.account_group, row.account)
+            after = before.after(row)
+            if after is not before:
+                self._derive("activities", (row.account_group, row.account), after)
+
+    def _derive(self, table: str, key: tuple[str, str], row: Any) -> None:
+        kept = self.tables[table]
+        self._before.setdefault((table, key), kept.get(key, _MISSING))
+        kept[key] = row
 
     def _set(self, table: str, key: Any, row: Any) -> None:
         kept = self.tables[table]
@@ -136,11 +148,20 @@ class State:
             kept[key] = row
             if fresh:
                 self._index(table, row, present=True)
+        if table == "ledgers":
+            self._hold(key, bool(row is not _MISSING and row.position))
         if table in _WATCHED:
             if key in kept and _WATCHED[table](row):
                 self._watched[table][key] = None
             else:
                 self._watched[table].pop(key, None)
+
+    def _hold(self, key: Key, held: bool) -> None:
+        account = key[1:3]
+        if held:
+            self._held.setdefault(account, {})[key] = None
+        elif account in self._held:
+            self._held[account].pop(key, None)
 
     def _end(self, key: str, row: Any) -> None:
         self.ended.pop(key, None)
@@ -177,8 +198,8 @@ class State:
         for change in changes:
             table, written = change["table"], change["row"]
             kind, names = TABLES[table]
-            if table in FED_BY:
-                self._feed(decode(kind, written))
+            if table in ("fills", "trades", "episodes", "orders"):
+                self._feed(table, decode(kind, written))
             if table not in self.tables:
                 continue
             outside = table == "orders" and written["broker"] not in _INSIDE
@@ -211,6 +232,15 @@ class State:
         """The rows that wait for a time or follow a price, so that nobody has to look at all of them."""
         kept = self.tables[table]
         return [kept[key] for key in self._watched[table]]
+
+    def activity(self, group: str, account: str) -> Activity:
+        """What an account did lately; nothing where it is not known."""
+        found = self.tables["activities"].get((group, account))
+        return found or Activity(account_group=group, account=account)
+
+    def held_in(self, group: str, account: str) -> list[Ledger]:
+        """The ledgers of an account that hold something, `manual` included, in the order of their names."""
+        return [self.ledgers[key] for key in sorted(self._held.get((group, account), ()))]
 
     def ledger(self, key: Key) -> Ledger:
         """The ledger with this key; a flat one where there is none yet."""

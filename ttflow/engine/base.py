@@ -65,6 +65,7 @@ class Base:
         self.effects: list[Effect] = []
         self.touched: dict[Key, None] = {}
         self.held: set[tuple[int, str, str]] = set()
+        self.weighed: dict[tuple[str, str], None] = {}  # the accounts whose worth this input may have changed
         self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
         self.closed: tuple[Trade, ...] = ()  # the round trips that the fill being booked closed
         self._notices = self._unasked = (0, 0)
@@ -86,7 +87,8 @@ class Base:
 
     def broker_of(self, group: str, account: str) -> str:
         """Who executes for an account: the simulator for paper groups and for shadows of live ones."""
-        if account.endswith(SHADOW) or (group, account) in self.state.accounts:
+        known = self.state.accounts.get((group, account))
+        if account.endswith(SHADOW) or (known and known.simulated):
             return SIMULATOR
         given = self.settings.groups.get(group)
         return given.broker if given else "removed"
@@ -101,10 +103,14 @@ class Base:
         return "paper" if order.broker == SIMULATOR or self.sandbox(order.account_group) else "live"
 
     def account(self, group: str, name: str) -> Account:
-        """The money of a paper account; before its first fill, what the settings start it with."""
+        """An account's money; before anything is known of it, what the settings start it with on paper."""
         found = self.state.accounts.get((group, name))
+        if found is not None:
+            return found
         given = self.settings.groups.get(group)
-        return found or Account(account_group=group, account=name, cash=given.cash if given else ZERO)
+        simulated = self.broker_of(group, name) == SIMULATOR
+        cash = given.cash if given and simulated else ZERO
+        return Account(account_group=group, account=name, cash=cash, simulated=simulated)
 
     def price_of(self, symbol: str) -> Decimal | None:
         """The last price seen of a symbol, or else of another contract of its root; None without any."""

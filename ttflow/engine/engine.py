@@ -137,6 +137,7 @@ class Engine(Commands):
             self.admit_late()
             self._handlers[item.kind](item, alert)
             self.settle()
+            self.weigh_all()
         except Exception as error:
             log.exception("the desk failed on input %d", item.seq)
             self._fail(item, error)
@@ -146,6 +147,7 @@ class Engine(Commands):
         self.state.undo()
         self.touched.clear()
         self.judged.clear()
+        self.weighed.clear()
         self.effects = []
         text = f"The desk failed on input {item.seq}: {type(error).__name__}: {error}."
         self.notice("failure", "critical", text)
@@ -268,8 +270,15 @@ class Engine(Commands):
         """The row of a price; `streamed`: no alert brought it."""
         known = self.state.prices.get(symbol)
         row = Price(symbol=symbol, seq=self.seq, price=price, at=self.now)
-        if known is not None and known.streamed_at is not None:
-            row = evolve(row, streamed_at=known.streamed_at, since=known.since)
+        if known is not None:
+            first = known.seq != self.seq  # of the prices that one input brings
+            row = evolve(
+                row,
+                streamed_at=known.streamed_at,
+                since=known.since,
+                before=known.price if first else known.before,
+                before_at=known.at if first else known.before_at,
+            )
         if not streamed:
             return row
         broken = row.streamed_at is None or self.now - row.streamed_at > GAP

@@ -10,7 +10,7 @@ from ttflow.alert import Action
 from ttflow.book.ledger import Flattening, Ledger
 from ttflow.book.rows import Strategy
 from ttflow.book.state import ledger_key
-from ttflow.engine.base import SIMULATOR, Base, pause_after
+from ttflow.engine.base import Base, pause_after
 from ttflow.order import Fill, Leg, Order, OrderStatus, Trade
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ZERO, evolve, plain, tidy
@@ -68,8 +68,7 @@ class Fills(Base):
         for trade in trades:
             self.state.put("trades", trade)
         self._count(order.strategy, trades)
-        if order.broker == SIMULATOR:
-            self._pay(order, trades, paid)
+        self._pay(order, trades, paid)
         self._progress(order, done)
         return order
 
@@ -81,12 +80,14 @@ class Fills(Base):
 
     def _pay(self, order: Order, trades: tuple[Trade, ...], paid: Decimal) -> None:
         account = self.account(order.account_group, order.account)
+        self.weighed[order.account_group, order.account] = None
         gained = sum((trade.gross_pnl for trade in trades), ZERO)
+        earned = gained - paid if account.simulated else ZERO  # outside, the broker says what cash there is
         self.state.put(
             "accounts",
             evolve(
                 account,
-                cash=tidy(account.cash + gained - paid),
+                cash=tidy(account.cash + earned),
                 realised_pnl=tidy(account.realised_pnl + gained),
                 commission=tidy(account.commission + paid),
             ),

@@ -8,7 +8,8 @@ from typing import Any
 
 from ttflow.book.state import ledger_key
 from ttflow.clock import InputClock
-from ttflow.engine.evidence import Evidence
+from ttflow.engine.money import Money
+from ttflow.engine.viewing import Look
 from ttflow.flow import Flow
 from ttflow.graph import Node
 from ttflow.settings import Settings
@@ -22,8 +23,8 @@ HOLD = timedelta(minutes=5)
 """How long operators may hold a ticket before it counts as dropped."""
 
 
-class Passing(Evidence):
-    """Evidence, and the flow that tickets pass through."""
+class Passing(Money):
+    """Money, and the flow that tickets pass through."""
 
     def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
         super().__init__(journal_id)
@@ -74,6 +75,7 @@ class Passing(Evidence):
             ratio=ledger.ratio,
             multiplier=account.multiplier if account else ONE,
             statistics={},
+            book=Look(self, ticket, (ticket.account,)),
             tags={},
         )
 

@@ -204,13 +204,16 @@ TABLES: Mapping[str, Table] = {
         _table(
             "accounts",
             """
-            account_group:text account:text cash:exact! realised_pnl:exact commission:exact
+            account_group:text account:text cash:exact! realised_pnl:exact commission:exact simulated:flag
+            told:exact told_at:time told_net:exact told_open:exact peak:exact day:text day_start:exact
             """,
             "account_group account",
         ),
         _table(
             "prices",
-            "symbol:text seq:int! price:exact! at:time! streamed_at:time since:time",
+            """
+            symbol:text seq:int! price:exact! at:time! streamed_at:time since:time before:exact before_at:time
+            """,
             "symbol",
             _BY_INPUT,
         ),

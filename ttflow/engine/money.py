@@ -1,0 +1,124 @@
+"""Money: what an account is worth at this moment, how sure that is, and what its day and its peak were.
+
+On paper the desk reckons it from its own fills and prices. Outside, it is what the broker last told, moved by
+our own fills since, and by our own prices where those are fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ttflow.book.ledger import Ledger
+from ttflow.engine.evidence import Evidence
+from ttflow.instrument import instrument, ticker
+from ttflow.order import Account
+from ttflow.words import ZERO, evolve, tidy
+
+FRESH = timedelta(seconds=60)
+"""How old the price of what is held, or a broker's own word on its equity, may be."""
+
+IDLE = timedelta(minutes=10)
+"""How old a broker's word may be while nothing is held: then only our own fills can change it."""
+
+
+class Worth(NamedTuple):
+    """An account's equity, open profit included, and when it was last known to be so; None: unknown."""
+
+    equity: Decimal | None
+    at: datetime | None
+    held: bool
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether a floor may be watched by it."""
+        return self.at is not None and now - self.at <= (FRESH if self.held else IDLE)
+
+
+class Money(Evidence):
+    """Evidence, and the money of accounts."""
+
+    def open_profit(self, ledger: Ledger) -> Decimal | None:
+        """What a ledger's position has made so far, in its instrument's currency; None without a price."""
+        symbol = ledger.contract or ledger.root
+        price = self.price_of(symbol)
+        if price is None:
+            return None
+        return (price - ledger.average_price) * ledger.position * instrument(symbol).point_value
+
+    def worth(self, group: str, name: str) -> Worth:
+        """What an account is worth, as well as can be known."""
+        account, held = self.account(group, name), self.state.held_in(group, name)
+        profits = [self.open_profit(ledger) for ledger in held]
+        if not account.simulated and account.told is None:
+            return Worth(None, None, bool(held))
+        if any(profit is None for profit in profits):
+            return Worth(None if account.simulated else account.told, account.told_at, bool(held))
+        opened = sum((profit for profit in profits if profit is not None), ZERO)
+        seen = min((self._seen_at(ledger) for ledger in held), default=None)
+        if account.simulated:
+            return Worth(account.cash + opened, seen or self.now, bool(held))
+        assert account.told is not None  # looked at above
+        moved = account.realised_pnl - account.commission - account.told_net + opened - account.told_open
+        times = [at for at in (account.told_at, seen) if at is not None]
+        return Worth(account.told + moved, max(times), bool(held))
+
+    def _seen_at(self, ledger: Ledger) -> datetime:
+        price = self.state.prices.get(ticker(ledger.contract or ledger.root))
+        return price.at if price else datetime.fromtimestamp(0, UTC)
+
+    def told_money(self, told: Mapping[str, Any]) -> None:
+        """Take in what a broker says of an account's equity and cash."""
+        if told.get("equity") is None:
+            return
+        group, name = told["account_group"], told["account"]
+        account = self.account(group, name)
+        opened = [self.open_profit(ledger) or ZERO for ledger in self.state.held_in(group, name)]
+        row = evolve(
+            account,
+            told=Decimal(told["equity"]),
+            told_at=self.now,
+            told_net=tidy(account.realised_pnl - account.commission),
+            told_open=tidy(sum(opened, ZERO)),
+            cash=Decimal(told["cash"]) if told.get("cash") is not None else account.cash,
+        )
+        self.state.put("accounts", row)
+        self.weighed[group, name] = None
+
+    def balanced(self, group: str, name: str) -> Account:
+        """An account with its day and its peak brought up to what it is worth now; nothing is written."""
+        account, today = self.account(group, name), self.day_of(group, name)
+        equity = self.worth(group, name).equity
+        if equity is None:
+            return account
+        row = account
+        if account.day != today:
+            row = evolve(row, day=today, day_start=tidy(equity))
+        if row.peak is None or equity > row.peak:
+            row = evolve(row, peak=tidy(equity))
+        return row
+
+    def weigh_all(self) -> None:
+        """Keep the day and the peak of the accounts whose worth this input changed."""
+        weighed, self.weighed = sorted(self.weighed), {}
+        for group, name in weighed:
+            row = self.balanced(group, name)
+            if row != self.state.accounts.get((group, name)):
+                self.state.put("accounts", row)
+
+    def day_of(self, group: str, name: str) -> date:
+        """The trading day that it is now for an account: the UTC day."""
+        return self.now.date()
+
+    def day_began(self, group: str, name: str) -> datetime:
+        """When that day began, UTC."""
+        return self.now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def room(self, group: str, name: str) -> Decimal | None:
+        """How much an account may still lose before its firm's floor; None without a firm."""
+        return None
+
+    def reduces_only(self, group: str, name: str) -> bool:
+        """Whether an account may only reduce what it holds."""
+        return False
