@@ -231,8 +231,15 @@ def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
             waiting += getattr(one, "__args__", ())
 
 
-# A rate is written as N/minute, and an account's costs as its group's.
-_NOT_TABLES = ("rate_limit.", "groups.NAME.accounts[].commission.", "groups.NAME.accounts[].slippage.")
+# A rate is written as N/minute, an account's costs as its group's, limits as the desk's, sizing as a group's.
+_NOT_TABLES = (
+    "rate_limit.",
+    "groups.NAME.accounts[].commission.",
+    "groups.NAME.accounts[].slippage.",
+    "groups.NAME.limits.",
+    "strategies.NAME.limits.",
+    "strategies.NAME.sizing.",
+)
 SETTINGS = [key for key, _ in keys(settings.Settings) if not key.startswith(_NOT_TABLES)]
 
 
@@ -240,8 +247,8 @@ def rows(text: str) -> dict[str, list[str]]:
     """The rows of all tables in a page by the name in their first cell; dotted with the heading's table."""
     found, table = {}, ""
     for line in prose(text).splitlines():
-        if heading := re.match(r"#+ .*?`\[+([\w.]+)\]+`", line):
-            table = re.sub(r"^groups\.NAME\.accounts$", "groups.NAME.accounts[]", heading[1]) + "."
+        if heading := re.match(r"#+ .*?`\[(\[?)([\w.]+)\]+`", line):
+            table = heading[2] + ("[]." if heading[1] else ".")
         elif line.startswith("#"):
             table = ""
         elif cell := re.match(r"\| `([\w.]+)` \|(.*)\|$", line):

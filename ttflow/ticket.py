@@ -72,6 +72,28 @@ class Reason(StrEnum):
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED"
     NO_QUANTITY = "NO_QUANTITY"
     SIZED_TO_ZERO = "SIZED_TO_ZERO"
+    UNKNOWN_QUANTITY_TYPE = "UNKNOWN_QUANTITY_TYPE"
+    NO_VALUE = "NO_VALUE"
+    NO_STOP = "NO_STOP"
+    NO_ATR = "NO_ATR"
+    EQUITY_UNKNOWN = "EQUITY_UNKNOWN"
+    TOO_FEW_TRADES = "TOO_FEW_TRADES"
+    QUANTITY_EXCEEDS_MAX = "QUANTITY_EXCEEDS_MAX"
+    NOTIONAL_EXCEEDS_MAX = "NOTIONAL_EXCEEDS_MAX"
+    NO_REFERENCE = "NO_REFERENCE"
+    PRICE_OUTSIDE_COLLAR = "PRICE_OUTSIDE_COLLAR"
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    POSITION_EXCEEDS_MAX = "POSITION_EXCEEDS_MAX"
+    EXPOSURE_EXCEEDS_MAX = "EXPOSURE_EXCEEDS_MAX"
+    DAY_LOSS = "DAY_LOSS"
+    DRAWDOWN = "DRAWDOWN"
+    STOP_EXCEEDS_ROOM = "STOP_EXCEEDS_ROOM"
+    COOLING_DOWN = "COOLING_DOWN"
+    STALE_QUOTE = "STALE_QUOTE"
+    DELAYED_DATA = "DELAYED_DATA"
+    FLAT_BY = "FLAT_BY"
+    NEWS = "NEWS"
+    TRADING_REDUCING = "TRADING_REDUCING"
     TRADING_HALTED = "TRADING_HALTED"
     STRATEGY_HALTED = "STRATEGY_HALTED"
     MODE_CHANGING = "MODE_CHANGING"
@@ -114,6 +136,28 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SIDE_NOT_ALLOWED: "The group's `sides` don't allow a position on that side.",
     Reason.NO_QUANTITY: "The alert gives no quantity, and nothing else says how much.",
     Reason.SIZED_TO_ZERO: "The size, rounded down to the lot, is zero.",
+    Reason.UNKNOWN_QUANTITY_TYPE: "The alert's `quantity_type` is none that ttflow knows.",
+    Reason.NO_VALUE: "What the order is worth is not known: no price, or no rate of its currency.",
+    Reason.NO_STOP: "The alert has no stop, and how much may be opened or lost depends on it.",
+    Reason.NO_ATR: "Neither the alert nor the settings tell the average range that sizes the order.",
+    Reason.EQUITY_UNKNOWN: "The account's equity is not known, too old, or used up.",
+    Reason.TOO_FEW_TRADES: "The strategy has too few closed trades, or too one-sided ones, to size by them.",
+    Reason.QUANTITY_EXCEEDS_MAX: "The order's quantity is larger than a limit.",
+    Reason.NOTIONAL_EXCEEDS_MAX: "The order's value is larger than a limit.",
+    Reason.NO_REFERENCE: "No fresh price is known that did not come from the alert itself.",
+    Reason.PRICE_OUTSIDE_COLLAR: "The price is too far from the last one known.",
+    Reason.TOO_MANY_ORDERS: "As many orders as a limit allows were made in that time.",
+    Reason.POSITION_EXCEEDS_MAX: "The position, working orders included, would be larger than a limit.",
+    Reason.EXPOSURE_EXCEEDS_MAX: "The exposure, working orders included, would be larger than a limit.",
+    Reason.DAY_LOSS: "The account has lost its limit since the day began; only exits go out.",
+    Reason.DRAWDOWN: "The account is its limit below its highest equity; only exits go out.",
+    Reason.STOP_EXCEEDS_ROOM: "The loss at the order's stop is more than may still be lost.",
+    Reason.COOLING_DOWN: "Too soon after as many losses in a row as a limit allows.",
+    Reason.STALE_QUOTE: "No quote of the symbol is as fresh as a limit asks.",
+    Reason.DELAYED_DATA: "The alert comes from a delayed feed.",
+    Reason.FLAT_BY: "The account has to be flat at this hour.",
+    Reason.NEWS: "Too close to a piece of news.",
+    Reason.TRADING_REDUCING: "The account may only reduce what it holds.",
     Reason.TRADING_HALTED: "Trading is halted, everywhere or in this group; only exits go out.",
     Reason.STRATEGY_HALTED: "The strategy is halted; only exits go out.",
     Reason.MODE_CHANGING: "The strategy changes between live and paper once this ledger is flat.",

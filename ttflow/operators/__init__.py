@@ -4,7 +4,7 @@ from ttflow.operators.core import Operator, operator
 from ttflow.operators.enrich import enrich, tag
 from ttflow.operators.gates import allow, session, where
 from ttflow.operators.routing import route
-from ttflow.operators.sizing import size
+from ttflow.operators.sizing import size, sizing
 from ttflow.operators.timing import dedupe, expire, throttle
 from ttflow.operators.watching import batch
 
@@ -19,6 +19,7 @@ __all__ = [
     "route",
     "session",
     "size",
+    "sizing",
     "tag",
     "throttle",
     "where",

@@ -30,6 +30,7 @@ from ttflow.settings.fields import (
     is_loopback,
     wrong,
 )
+from ttflow.settings.limits import FlatBy, Limits, News, NewsEvent, Session, Sizing
 from ttflow.settings.notify import ChannelSettings, Notify, unknown_addresses
 from ttflow.settings.refusals import refusal
 from ttflow.settings.rules import StrategyRule, StrategySettings, check_rules, rule_of
@@ -42,10 +43,8 @@ from ttflow.settings.sections import (
     DisasterStop,
     FlowSettings,
     Group,
-    Limits,
     Rate,
     RateLimits,
-    Session,
     Slippage,
     rate_limits,
     usual_groups,
@@ -58,14 +57,18 @@ __all__ = [
     "Commission",
     "Credentials",
     "DisasterStop",
+    "FlatBy",
     "FlowSettings",
     "Group",
     "Limits",
+    "News",
+    "NewsEvent",
     "Notify",
     "Rate",
     "RateLimits",
     "Session",
     "Settings",
+    "Sizing",
     "Slippage",
     "StrategyRule",
     "StrategySettings",

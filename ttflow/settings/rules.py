@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ttflow.settings.fields import Number, Seconds, Whole, wrong
+from ttflow.settings.limits import Limits, Sizing
 from ttflow.settings.section import Section
 
 EVERY = "*"
@@ -78,7 +79,7 @@ class StrategyRule(Section):
 class StrategySettings(Section):
     """What is set for one strategy, or under `*` for all; None is what holds for all, else the default.
 
-    The keys are those of `StrategyRule`.
+    The keys are those of `StrategyRule`, and the `limits` and the `sizing` of the strategy's openings.
     """
 
     rule: Kind | None = None
@@ -96,6 +97,8 @@ class StrategySettings(Section):
     max_loss_day: Money | None = None
     max_drawdown: Money | None = None
     mode: Literal["live", "paper", "halted"] | None = None
+    limits: Limits = Limits()
+    sizing: Sizing | None = None
 
 
 def rule_of(strategies: Mapping[str, StrategySettings], name: str) -> StrategyRule:

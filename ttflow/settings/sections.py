@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ttflow.settings.fields import (
-    Clock,
     Currency,
-    Days,
     Flag,
     Name,
     Names,
@@ -24,10 +22,10 @@ from ttflow.settings.fields import (
     Text,
     Url,
     Whole,
-    Zone,
     is_loopback,
     wrong,
 )
+from ttflow.settings.limits import Limits, Session, Sizing
 from ttflow.settings.section import Section
 from ttflow.words import ONE
 
@@ -198,7 +196,8 @@ class Group(Section):
     is where the broker is reached instead of its own address: on loopback, a fake. `environment` is the
     broker's own: None is `demo` where the group's name begins with `paper`, else `live`. Each account starts
     with `cash` in `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
-    `disaster_stop` gives every entry without a stop of its own one at the broker.
+    `disaster_stop` gives every entry without a stop of its own one at the broker. `limits` and `sizing` are
+    those of each of its accounts.
     """
 
     broker: Name
@@ -216,6 +215,8 @@ class Group(Section):
     commission: Commission = Commission()
     slippage: Slippage = Slippage()
     disaster_stop: DisasterStop | None = None
+    limits: Limits = Limits()
+    sizing: Sizing | None = None
 
     def account(self, name: str) -> AccountSettings | None:
         """The account of that name, or of that shadow's name; None where there is none any more."""
@@ -265,24 +266,6 @@ BROKERS: Mapping[str, str] = {
 def usual_groups() -> Mapping[str, Group]:
     """Make the groups that are there without a file; none of them is live."""
     return {name: Group(broker=broker) for name, broker in BROKERS.items()}
-
-
-class Limits(Section):
-    """What bounds the whole desk; there is nothing to set yet."""
-
-
-class Session(Section):
-    """When the built-in flow may open: from `start` to before `end` (`09:30`), on the clocks of `tz`.
-
-    `days` is `mon-fri`, `sun-thu` or a list such as `mon,wed`; without it every day. An `end` before
-    `start` is the next day's, and the days are those on which a session starts; an `end` at `start` makes
-    it the whole day.
-    """
-
-    start: Clock
-    end: Clock
-    tz: Zone
-    days: Days = "mon-sun"
 
 
 class FlowSettings(Section):
