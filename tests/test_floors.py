@@ -22,10 +22,10 @@ HOUSE = Path(ttflow.__file__).parent
 FLOORS = {
     0: "alert errors expiry inputs instrument masking order readers sample settings strict_json "
     "symbols template ticket view words",
-    1: "book clock engine flow graph hub operators simulator sizing stats story tap",
+    1: "book calendars clock engine flow graph hub operators simulator sizing stats story tap",
     2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering dashboard notebook plots standing",
-    4: "__main__ api builtin cli client demo desk fakes recovery rerun server stream terminal testing",
+    4: "__main__ api builtin cli client demo desk fakes recovery rerun server stream terminal testing vigil",
 }
 PLACES = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
@@ -44,12 +44,12 @@ EDGES = {
 
 OUTSIDE = {
     0: {"pydantic", "pydantic_core"},
-    1: {"pydantic", "reactivex", "pandas"},
+    1: {"pydantic", "reactivex", "pandas", "exchange_calendars"},
 }
 """What the lower floors may import beside the standard library; the others may import what they need."""
 
 ALSO = {"settings": {"dotenv"}}
-HEAVY = ("pandas", "plotly", "numpy", "IPython", "jupyter_core", "jupyterlab", "scipy")
+HEAVY = ("pandas", "plotly", "numpy", "IPython", "jupyter_core", "jupyterlab", "scipy", "exchange_calendars")
 
 
 class Import(NamedTuple):

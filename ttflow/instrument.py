@@ -271,8 +271,12 @@ def _plain_name(name: str) -> str:
 
 def is_pair(name: str) -> bool:
     """Whether a root is a coin or a currency quoted in another, or a perpetual on one (`ETHUSDT.P`)."""
-    pair = name.removesuffix(".P")
-    return bool(_FOREX.fullmatch(pair) or _CRYPTO.fullmatch(pair))
+    return is_currency(name) or _CRYPTO.fullmatch(name.removesuffix(".P")) is not None
+
+
+def is_currency(name: str) -> bool:
+    """Whether a root is a currency or a metal quoted in another: `EURUSD`, `XAUUSD`."""
+    return _FOREX.fullmatch(name.removesuffix(".P")) is not None
 
 
 def _named(name: str, exchange: str) -> Instrument:
