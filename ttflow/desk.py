@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.book.record import Figures
-from ttflow.book.rows import EVERYWHERE
+from ttflow.book.rows import EVERYWHERE, Severity
 from ttflow.brokers import Broker, Report, Worker
 from ttflow.brokers.base import connect
 from ttflow.engine import Applied, Effect, Engine, Ids
@@ -32,6 +32,7 @@ from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal, Reader
 from ttflow.journal.journal import utc_now
 from ttflow.masking import mask_secrets
+from ttflow.notify import Notifier, Told
 from ttflow.order import OrderStatus
 from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
@@ -47,6 +48,7 @@ Listener = Callable[[int, str], None]
 
 STEPS = ("accept", "refuse", "partial", "delay")
 MODES = ("live", "paper", "halted", "auto")
+SEVERITIES = get_args(Severity)
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
 PATIENCE_S, REST_S = 0.1, 0.005
 """How long decisions may wait while a burst of alerts is acknowledged, and the pause that ends a burst."""
@@ -54,6 +56,7 @@ PATIENCE_S, REST_S = 0.1, 0.005
 LOT, FEW, BACKLOG = 64, 8, 500
 """How many inputs are decided in one turn of the loop; how many are no burst yet; and of how many one is
 decided in every turn all the same."""
+_TOLD_AT_ONCE = 100  # notices that nobody waits for, on their way into the journal; further ones are logged
 _CHECKPOINT = 5000  # inputs between two snapshots of the state
 
 
@@ -86,6 +89,9 @@ class Desk:
         self._effects: dict[int, tuple[Effect, ...]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
+        self.notifier: Notifier | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+        self._lost: dict[str, datetime] = {}
         self._draining = self._stopping = False
         self._conflation = Conflation(self._keep_prices)
         self._timer: asyncio.TimerHandle | None = None
@@ -112,6 +118,8 @@ class Desk:
 
     async def start(self) -> Self:
         """Open the journal, bring its state back, decide what was kept and not decided, and go on."""
+        channels = self.settings.notify.channels
+        notifier = Notifier(channels) if channels else None  # a useless address stops the start
         self.journal = await Journal.open(self.settings.journal, clock=self.clock)
         try:
             self._loop = asyncio.get_running_loop()
@@ -119,6 +127,10 @@ class Desk:
             self.worker = Worker(self.brokers, self._report, self.clock)
             self.journal.on_kept, self.journal.on_recorded = self._kept, self._written
             self.journal.on_fatal = self._stopped
+            if notifier:
+                self.notifier = notifier
+                notifier.start()
+                self.listen(notifier.hear)  # what was decided in an earlier life is not heard
             await self._recover()
             await self._started()
         except BaseException:
@@ -156,6 +168,8 @@ class Desk:
             self._drain()
         await self.journal.close()
         self._disappoint("The desk stopped; what was kept is decided at its next start.")
+        if self.notifier:
+            await self.notifier.stop()
         if hasattr(self, "reader"):
             self.reader.close()
 
@@ -235,6 +249,52 @@ class Desk:
             raise RequestError(f"There is no strategy {strategy}: none of that name has sent an alert.")
         data = {"command": "mode", "strategy": strategy, "mode": mode, "reason": reason}
         return await self._keep_and_decide(Kind.COMMAND, data)
+
+    async def notice(self, kind: str, severity: Severity, text: str) -> int:
+        """Tell a person something that no input says yet; returns the seq of the command, once decided.
+
+        It is kept like every other notice, in one line of at most 1000 characters. What stands before the
+        first colon of the text is its subject: within a quiet period it is one message. Raises
+        RequestError for a notice without kind or text or of an unknown severity, JournalUnavailable
+        where it can't be kept.
+        """
+        said = " ".join(text.split())[:1000]
+        if not (kind and said) or severity not in SEVERITIES:
+            raise RequestError(f"A notice needs a kind, a text, and a severity of {', '.join(SEVERITIES)}.")
+        data = {"command": "notice", "kind": kind, "severity": severity, "text": said}
+        return await self._keep_and_decide(Kind.COMMAND, data)
+
+    def tell(self, kind: str, severity: Severity, text: str) -> None:
+        """Give a notice without waiting for it; where it can't be kept, it is logged."""
+        if self._stopping or len(self._telling) >= _TOLD_AT_ONCE:
+            log.warning("a notice is not kept: %s", text)
+            return
+        task = self._loop.create_task(self._tell(kind, severity, text))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, kind: str, severity: Severity, text: str) -> None:
+        try:
+            await self.notice(kind, severity, text)
+        except JournalError as error:
+            log.warning("a notice is not kept: %s (%s)", text, error)
+
+    def link(self, group: str, up: bool, reason: str = "") -> None:
+        """Hear from a connector that a group's connection was lost (with the reason) or is back; never waits.
+
+        Only a change is noticed, and the first word that it is up is none.
+        """
+        if up == (group not in self._lost) or group not in self.settings.groups:
+            return
+        given = self.settings.groups[group]
+        line = f"{group}: the connection to {given.broker} is"
+        if up:
+            said = f"{line} back; it was lost at {self._lost.pop(group):%H:%M:%S} UTC."
+        else:
+            self._lost[group] = self.clock()
+            why = f" ({reason.rstrip('.')})" if reason else ""
+            said = f"{line} lost{why}. What is on its way there is looked up when it is back."
+        self.tell("connection", "critical" if given.live else "warning", said)
 
     async def script(self, account: str, steps: Sequence[str]) -> int:
         """Tell the simulator what to do with the next orders of `GROUP/ACCOUNT`.
@@ -418,6 +478,9 @@ class Desk:
         """The journal stopped for good: nothing may be acknowledged any more, and a person must look."""
         self.fatal = error
         log.critical("the desk stopped: %s", error)
+        if self.notifier:  # the one notice that no journal can hold
+            said = f"The desk stopped: {error} No alert is kept until it is started again."
+            self.notifier.tell(Told(kind="stopped", severity="critical", text=said, at=self.clock()))
         self._disappoint(f"The desk stopped: {error}")
         if self.on_fatal:
             self.on_fatal(error)
@@ -455,10 +518,12 @@ class Desk:
         return "degraded" if self.unknown else "ok"
 
     def brokers_state(self) -> dict[str, str]:
-        """The state of each group's broker: `simulator`, `connected` or `not configured`."""
+        """The state of each group's broker: `simulator`, `connected`, `lost` or `not configured`."""
         return {
             name: "simulator"
             if group.broker == "simulator"
+            else "lost"
+            if name in self._lost
             else "connected"
             if name in self.brokers
             else "not configured"

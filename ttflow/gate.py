@@ -135,6 +135,8 @@ class Gate:
         self._failures = Limiter(rates.failures, clock)
         self._limited = any((rates.per_address, rates.per_secret, rates.failures))
         self.keeping: set[asyncio.Future[Receipt]] = set()
+        self.on_refused: Callable[[str, str], None] | None = None
+        """Hears the address and the answer of every alert that is lost because it was refused."""
 
     @property
     def rate_limit_status(self) -> str:
@@ -160,14 +162,10 @@ class Gate:
         """Count an answer and write the webhook's line of the log; `began` is the clock's."""
         took = self.clock() - began
         self.counters.count(answer.result, took / 1e9)
-        log.info(
-            "%s %s %s %.1f ms: %s",
-            answer.result,
-            answer.alert_id,
-            self.sender(call).address,
-            took / 1e6,
-            answer.body["message"],
-        )
+        address, message = self.sender(call).address, answer.body["message"]
+        log.info("%s %s %s %.1f ms: %s", answer.result, answer.alert_id, address, took / 1e6, message)
+        if answer.result in _LOST and self.on_refused:
+            self.on_refused(address, message)
 
     def _refused(self, call: Call) -> Answer | None:
         sender = self.sender(call)
@@ -243,6 +241,7 @@ class Gate:
         return UNAVAILABLE._replace(body=body)
 
 
+_LOST = {"forbidden", "invalid_alert", "rate_limited", "too_large", "unauthorized"}
 _FORWARDED = {"X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via"}
 
 

@@ -21,6 +21,7 @@ from ttflow.access import Access, Refusal
 from ttflow.answering import Answering, Guarded, Reading
 from ttflow.desk import Desk
 from ttflow.errors import RequestError
+from ttflow.vigil import Vigil
 
 log = logging.getLogger("ttflow.server")
 
@@ -242,6 +243,7 @@ class Server:
     def __init__(self, app: App, http: HTTPServer, host: str, port: int) -> None:
         self.app, self.host, self.port = app, host, port
         self._http = http
+        self._vigil = Vigil(app.desk, app.gate)
 
     @property
     def address(self) -> str:
@@ -258,6 +260,7 @@ class Server:
         if self.app.stopping:
             return
         self.app.stopping = True
+        await self._vigil.stop()
         self._http.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

@@ -16,6 +16,7 @@ from ttflow.settings import Settings
 from ttflow.terminal import asked, clean, clock, dim, number, outcome, place, say, status
 
 PAUSE_S = 1.0
+_SAID = {"mode": "modes", "halt": "halts", "resume": "halts"}  # notices that say what a line above says
 _TIMES = ("received_at", "filled_at", "at", "updated_at")
 
 Row = Mapping[str, Any]
@@ -88,8 +89,9 @@ def lines(seq: int, changes: list[Row]) -> Iterator[str]:
         scope = "everywhere" if halt["scope"] == "*" else f"in {clean(halt['scope'])}"
         word = "halted" if halt["state"] == "halted" else "resumed"
         yield f"{head}opening is {word} {scope}: {clean(halt['reason'])}"
-    for notice in () if rows.keys() & {"modes", "halts"} else rows.get("notices", ()):
-        yield f"{head}{notice['severity']}: {clean(notice['text'])}"
+    for notice in rows.get("notices", ()):
+        if _SAID.get(notice["kind"]) not in rows:
+            yield f"{head}{notice['severity']}: {clean(notice['text'])}"
 
 
 def _time(changes: list[Row]) -> str:

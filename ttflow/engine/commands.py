@@ -1,4 +1,4 @@
-"""Commands: halt, resume, flatten, a strategy's mode, the simulator's script."""
+"""Commands: halt, resume, flatten, a strategy's mode, the simulator's script, a notice from outside."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Commands(Books):
             case "script":
                 row = Script(scope=data["scope"], seq=self.seq, steps=tuple(data["steps"]))
                 self.state.put("scripts", row)
+            case "notice":
+                self.notice(data["kind"], data["severity"], data["text"])
 
     def _halt(self, command: str, scope: str, reason: str) -> None:
         """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone.
