@@ -147,7 +147,10 @@ class Fill:
 
 @dataclass(frozen=True, kw_only=True)
 class Trade:
-    """A round trip: one entry lot, closed first in, first out. Money in the account's currency."""
+    """A round trip: one entry lot, closed first in, first out. Money in the account's currency.
+
+    Those of mode `backtest` were imported: nobody's orders made them.
+    """
 
     seq: int
     trade_id: str
@@ -164,7 +167,7 @@ class Trade:
     gross_pnl: Exact
     commission: Exact
     net_pnl: Exact
-    mode: Literal["live", "paper"]
+    mode: Literal["live", "paper", "backtest"]
 
 
 @dataclass(frozen=True, kw_only=True)
