@@ -756,7 +756,9 @@ def test_what_decides_does_not_know_where_the_desk_runs(start, everything):
     )  # fmt: skip
 
     assert elsewhere.deciding() == everything.deciding()
-    assert set(everything.deciding()) == {"credentials", "flow", "groups", "limits", "secrets", "strategies"}
+    assert set(everything.deciding()) == {
+        "credentials", "firms", "flow", "groups", "limits", "secrets", "strategies",
+    }  # fmt: skip
 
 
 def test_what_decides_knows_whether_a_broker_can_be_signed_in_to(start, everything):
@@ -788,7 +790,7 @@ def keys_of(model, above=()):
             yield from keys_of(below, path)
 
 
-BY_ROOT = ("quantity", "position", "max_quantity", "max_position")
+BY_ROOT = ("caps", "quantity", "position", "max_quantity", "max_position")
 """The keys that may hold a number for each root."""
 
 
@@ -799,7 +801,7 @@ def test_the_sample_sets_nothing_as_it_is(start):
 def test_every_key_can_be_found_in_the_sample_and_no_other(start):
     def paths(value, model, above=()):
         for key, item in value.items():
-            many = above in {("groups",), ("strategies",), ("notify", "channels")}
+            many = above in {("groups",), ("strategies",), ("firms",), ("notify", "channels")}
             path = (*above, "*" if many else key)
             yield path
             for inner in item if isinstance(item, list) else [item]:
@@ -808,7 +810,7 @@ def test_every_key_can_be_found_in_the_sample_and_no_other(start):
 
     found = set(paths(tomllib.loads(sample_with_all_of_it()), Settings))
 
-    headings = {("groups",), ("strategies",), ("credentials",), ("notify", "channels")}
+    headings = {("groups",), ("strategies",), ("firms",), ("credentials",), ("notify", "channels")}
     # At most one measure of slippage can be set; the others stand in the line above.
     others = {("groups", "*", "slippage", measure) for measure in ("fixed", "percent")}
     others |= {("groups", "*", "accounts", "slippage", measure) for measure in ("fixed", "percent")}
@@ -829,7 +831,7 @@ def test_the_sample_with_all_of_it_is_accepted_and_shows_the_defaults(start):
     settings, plain = start(toml=sample_with_all_of_it()), Settings()
 
     examples = {"public_url", "secrets", "api_token", "groups", "strategies", "credentials", "flow", "config"}
-    examples |= {"notify", "limits"}
+    examples |= {"notify", "limits", "firms"}
     for name in set(Settings.model_fields) - examples:
         assert getattr(settings, name) == getattr(plain, name), name
     for name in ("expire_s", "throttle_s", "symbols"):

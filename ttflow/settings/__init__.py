@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, Self
@@ -30,13 +30,14 @@ from ttflow.settings.fields import (
     is_loopback,
     wrong,
 )
+from ttflow.settings.firms import FirmRules, Said, check_firms, unkept
 from ttflow.settings.limits import FlatBy, Limits, News, NewsEvent, Session, Sizing
 from ttflow.settings.notify import ChannelSettings, Notify, unknown_addresses
 from ttflow.settings.refusals import refusal
 from ttflow.settings.rules import StrategyRule, StrategySettings, check_rules, rule_of
 from ttflow.settings.section import Section
 from ttflow.settings.sections import (
-    BROKERS,
+    USUAL,
     AccountSettings,
     Commission,
     Credentials,
@@ -57,6 +58,7 @@ __all__ = [
     "Commission",
     "Credentials",
     "DisasterStop",
+    "FirmRules",
     "FlatBy",
     "FlowSettings",
     "Group",
@@ -106,6 +108,7 @@ class Settings(Section):
     credentials: Credentials = Credentials()
     groups: Frozen[Group] = Field(default_factory=usual_groups, validate_default=True)
     strategies: Frozen[StrategySettings] = Field(default_factory=dict, validate_default=True)
+    firms: Frozen[FirmRules] = Field(default_factory=dict, validate_default=True)
     limits: Limits = Limits()
     notify: Notify = Field(default_factory=Notify)
     flow: FlowSettings = FlowSettings()
@@ -130,6 +133,16 @@ class Settings(Section):
         check_rules(self.strategies)
         return self
 
+    @model_validator(mode="after")
+    def _knows_its_firms(self) -> Self:
+        check_firms(self.firms, self._at_firms())
+        return self
+
+    def _at_firms(self) -> Iterator[Said]:
+        for name, group in self.groups.items():
+            for number, account in enumerate(group.accounts):
+                yield Said(name, number, group, account)
+
     @property
     def level(self) -> int:
         """The least level that is logged, a number of `logging`'s; `debug` takes it down to DEBUG."""
@@ -139,7 +152,8 @@ class Settings(Section):
         """Say what is allowed but unwise, one line each; none shows a secret."""
         short = [secret for secret in self.secrets if len(secret.get_secret_value()) < SHORT_SECRET]
         told = f"a webhook secret has fewer than {SHORT_SECRET} characters and can be guessed; use more"
-        return (told,) if short else ()
+        live = (said for said in self._at_firms() if self.groups[said.group].live)
+        return (*((told,) if short else ()), *unkept(live))
 
     def public(self) -> dict[str, Any]:
         """Write the settings in force as JSON values, sorted, with no secret in them.
@@ -181,7 +195,7 @@ class Settings(Section):
         return cls.model_validate(values)
 
 
-_DECIDING = ("credentials", "flow", "groups", "limits", "secrets", "strategies")
+_DECIDING = ("credentials", "firms", "flow", "groups", "limits", "secrets", "strategies")
 
 # Drawn anew in each process: who serves with settings that were read back lets nobody in.
 _UNKNOWN = SecretStr(token_hex())
@@ -206,7 +220,7 @@ def load(
     Groups of the file add to the usual seven and override their keys. Raises SettingsError, one line that
     names the key, the value's source and the remedy.
     """
-    defaults = {"groups": {name: {"broker": broker} for name, broker in BROKERS.items()}}
+    defaults = {"groups": {name: dict(table) for name, table in USUAL.items()}}
     environ = os.environ if environ is None else environ
     found = gather(defaults, overrides or {}, environ, Path.cwd() if cwd is None else cwd)
     try:

@@ -25,6 +25,7 @@ from ttflow.settings.fields import (
     is_loopback,
     wrong,
 )
+from ttflow.settings.firms import AccountAtFirm, AtFirm
 from ttflow.settings.limits import Limits, Session, Sizing
 from ttflow.settings.section import Section
 from ttflow.words import ONE
@@ -158,7 +159,7 @@ class Slippage(Section):
         return self
 
 
-class AccountSettings(Section):
+class AccountSettings(AccountAtFirm):
     """One account of a group; orders are the alert's quantity times `multiplier`.
 
     `commission` and `slippage` are the paper broker's, for this account instead of its group's.
@@ -187,12 +188,12 @@ def _usual_account(group: dict[str, Any]) -> tuple[AccountSettings, ...]:
     return (AccountSettings(name="paper" if group.get("broker") == "simulator" else "main"),)
 
 
-class Group(Section):
+class Group(AtFirm):
     """The accounts that receive the same alert, at one broker.
 
     A group that is not `live` trades in the simulator. `sides` is None where it wasn't said: what that
     means is rule 5 of the trading rules. `strategies` are those that may trade live from their first
-    alert; `automation_opt_in` is the written word that a firm with rules on automation needs. `base_url`
+    alert; `automation_opt_in` is the sentence that a firm with rules on automation needs. `base_url`
     is where the broker is reached instead of its own address: on loopback, a fake. `environment` is the
     broker's own: None is `demo` where the group's name begins with `paper`, else `live`. Each account starts
     with `cash` in `currency`. Without `accounts` there is one: `paper` at the simulator, `main` elsewhere.
@@ -263,9 +264,18 @@ BROKERS: Mapping[str, str] = {
 """The groups that are there without a file, and the broker of each."""
 
 
+FIRMS = ("topstep", "apex", "tradeday")
+"""Those of these groups that are at the prop firm of their own name."""
+
+USUAL: Mapping[str, Mapping[str, str]] = {
+    name: {"broker": broker, **({"firm": name} if name in FIRMS else {})} for name, broker in BROKERS.items()
+}
+"""The groups that are there without a file, as a file would write them."""
+
+
 def usual_groups() -> Mapping[str, Group]:
     """Make the groups that are there without a file; none of them is live."""
-    return {name: Group(broker=broker) for name, broker in BROKERS.items()}
+    return {name: Group.model_validate(table) for name, table in USUAL.items()}
 
 
 class FlowSettings(Section):
