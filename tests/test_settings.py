@@ -757,7 +757,8 @@ def test_what_decides_does_not_know_where_the_desk_runs(start, everything):
 
     assert elsewhere.deciding() == everything.deciding()
     assert set(everything.deciding()) == {
-        "credentials", "firms", "flow", "groups", "limits", "secrets", "strategies",
+        "contracts", "credentials", "firms", "flow", "groups", "instruments",
+        "limits", "secrets", "strategies",
     }  # fmt: skip
 
 
@@ -790,8 +791,8 @@ def keys_of(model, above=()):
             yield from keys_of(below, path)
 
 
-BY_ROOT = ("caps", "quantity", "position", "max_quantity", "max_position")
-"""The keys that may hold a number for each root."""
+BY_ROOT = ("caps", "quantity", "position", "max_quantity", "max_position", "contracts")
+"""The keys that may hold a value for each root."""
 
 
 def test_the_sample_sets_nothing_as_it_is(start):
@@ -801,7 +802,13 @@ def test_the_sample_sets_nothing_as_it_is(start):
 def test_every_key_can_be_found_in_the_sample_and_no_other(start):
     def paths(value, model, above=()):
         for key, item in value.items():
-            many = above in {("groups",), ("strategies",), ("firms",), ("notify", "channels")}
+            many = above in {
+                ("groups",),
+                ("instruments",),
+                ("strategies",),
+                ("firms",),
+                ("notify", "channels"),
+            }
             path = (*above, "*" if many else key)
             yield path
             for inner in item if isinstance(item, list) else [item]:
@@ -810,7 +817,14 @@ def test_every_key_can_be_found_in_the_sample_and_no_other(start):
 
     found = set(paths(tomllib.loads(sample_with_all_of_it()), Settings))
 
-    headings = {("groups",), ("strategies",), ("firms",), ("credentials",), ("notify", "channels")}
+    headings = {
+        ("groups",),
+        ("instruments",),
+        ("strategies",),
+        ("firms",),
+        ("credentials",),
+        ("notify", "channels"),
+    }
     # At most one measure of slippage can be set; the others stand in the line above.
     others = {("groups", "*", "slippage", measure) for measure in ("fixed", "percent")}
     others |= {("groups", "*", "accounts", "slippage", measure) for measure in ("fixed", "percent")}
@@ -831,7 +845,7 @@ def test_the_sample_with_all_of_it_is_accepted_and_shows_the_defaults(start):
     settings, plain = start(toml=sample_with_all_of_it()), Settings()
 
     examples = {"public_url", "secrets", "api_token", "groups", "strategies", "credentials", "flow", "config"}
-    examples |= {"notify", "limits", "firms"}
+    examples |= {"notify", "limits", "instruments", "contracts", "firms"}
     for name in set(Settings.model_fields) - examples:
         assert getattr(settings, name) == getattr(plain, name), name
     for name in ("expire_s", "throttle_s", "symbols"):

@@ -335,3 +335,19 @@ _READERS: Mapping[str, Callable[[str, date], str]] = {
     "projectx": _from_projectx,
     "tastytrade": _from_tastytrade,
 }
+
+
+def is_ambiguous(symbol: str) -> bool:
+    """Whether a symbol is a future's bare root that an American stock or fund is listed under as well.
+
+    TradingView's `{{ticker}}` for the stock is just that, while a future's always names a place in line or a
+    month (`ZM1!`); a person may mean either.
+    """
+    return ticker(symbol) in _NAMESAKES and ":" not in symbol
+
+
+# Tickers of American stocks and funds that are roots as well; one that is missing is only not warned of.
+_NAMESAKES = frozenset(
+    {"BTC", "CL", "ES", "ETH", "GF", "HE", "HG", "KE", "LE"}
+    | {"MET", "MGC", "NG", "PL", "SI", "SIL", "ZM", "ZS"}
+)

@@ -31,6 +31,7 @@ from ttflow.settings.fields import (
     wrong,
 )
 from ttflow.settings.firms import FirmRules, Said, check_firms, unkept
+from ttflow.settings.instruments import Contracts, Instruments, InstrumentSettings, check_contracts
 from ttflow.settings.limits import FlatBy, Limits, News, NewsEvent, Session, Sizing
 from ttflow.settings.notify import ChannelSettings, Notify, unknown_addresses
 from ttflow.settings.refusals import refusal
@@ -62,6 +63,7 @@ __all__ = [
     "FlatBy",
     "FlowSettings",
     "Group",
+    "InstrumentSettings",
     "Limits",
     "News",
     "NewsEvent",
@@ -89,7 +91,8 @@ class Settings(Section):
     `secrets` are the webhook's, any of which is right; empty is no authentication, which holds the
     server to loopback and every group to paper. Paths are relative to the working directory. `allow_from`
     empty is everyone; `trusted_proxies` are those whose `X-Forwarded-For` is believed. `config` is the file
-    that was read. `api_token` None means that the desk makes one.
+    that was read. `api_token` None means that the desk makes one. `contracts` are front months by root, which
+    hold instead of the rule.
     """
 
     host: Text = "127.0.0.1"
@@ -112,6 +115,8 @@ class Settings(Section):
     limits: Limits = Limits()
     notify: Notify = Field(default_factory=Notify)
     flow: FlowSettings = FlowSettings()
+    instruments: Instruments = Field(default_factory=dict, validate_default=True)
+    contracts: Contracts = Field(default_factory=dict, validate_default=True)
 
     @model_validator(mode="after")
     def _stays_home_without_a_secret(self) -> Self:
@@ -126,6 +131,11 @@ class Settings(Section):
             if group.live and not self.secrets:
                 remedy = "set TRADINGVIEW_WEBHOOK_SECRET, or write live = false"
                 raise wrong("a live group needs a webhook secret", remedy, at=("groups", name, "live"))
+        return self
+
+    @model_validator(mode="after")
+    def _has_front_months_that_are_contracts(self) -> Self:
+        check_contracts(self.instruments, self.contracts)
         return self
 
     @model_validator(mode="after")
@@ -195,7 +205,17 @@ class Settings(Section):
         return cls.model_validate(values)
 
 
-_DECIDING = ("credentials", "firms", "flow", "groups", "limits", "secrets", "strategies")
+_DECIDING = (
+    "contracts",
+    "credentials",
+    "firms",
+    "flow",
+    "groups",
+    "instruments",
+    "limits",
+    "secrets",
+    "strategies",
+)
 
 # Drawn anew in each process: who serves with settings that were read back lets nobody in.
 _UNKNOWN = SecretStr(token_hex())
