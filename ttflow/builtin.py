@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def flow(alerts: Flow, desk: Desk) -> Flow:
-    """Gate, throttle, enrich and size every ticket, as `[flow]` in ttflow.toml says."""
+    """Gate, throttle, enrich, size and limit every ticket, as ttflow.toml says."""
     rules = desk.settings.flow
     steps = []
     if rules.symbols:
@@ -29,4 +29,5 @@ def flow(alerts: Flow, desk: Desk) -> Flow:
         steps.append(ops.expire(rules.expire_s))
     if rules.throttle_s:
         steps.append(ops.throttle(rules.throttle_s, by=lambda ticket: (ticket.strategy, ticket.symbol)))
-    return alerts.pipe(*steps, ops.enrich(desk.statistics), ops.size())
+    steps += [ops.enrich(desk.statistics), ops.sizing(desk.settings), ops.limits(desk.settings)]
+    return alerts.pipe(*steps)

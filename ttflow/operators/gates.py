@@ -76,9 +76,9 @@ def session(start: str, end: str, tz: str = "UTC", days: str | Collection[str] =
     clocks change, it is what they show that counts: an hour that is shown twice is in twice. An exit
     passes with a note. Raises FlowError for a time, a zone or a day that can't be read.
     """
-    opens, closes, zone = _clock(start), _clock(end), _zone(tz)
+    opens, closes, zone = clock_of(start), clock_of(end), zone_of(tz)
     said_days = days if isinstance(days, str) else ",".join(days)
-    listed = _days(said_days)
+    listed = days_of(said_days)
 
     def step(ticket: Ticket, now: datetime) -> Ticket:
         local = now.astimezone(zone)
@@ -99,7 +99,8 @@ def _within(local: datetime, opens: time, closes: time, days: frozenset[int]) ->
     return clock < closes and (day - 1) % 7 in days
 
 
-def _clock(text: str) -> time:
+def clock_of(text: str) -> time:
+    """Read `09:30`; raises FlowError for what is no time of day."""
     try:
         read = time.fromisoformat(text)
     except ValueError:
@@ -109,14 +110,16 @@ def _clock(text: str) -> time:
     return read
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Find a time zone by its IANA name; raises FlowError for an unknown one."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise FlowError(f"a session's zone is {name!r}; write one like America/New_York") from None
 
 
-def _days(text: str) -> frozenset[int]:
+def days_of(text: str) -> frozenset[int]:
+    """Read `mon-fri` or `mon,wed` as weekdays, Monday 0; raises FlowError for what is neither."""
     listed: set[int] = set()
     for part in text.lower().replace(" ", "").split(","):
         first, _, last = part.partition("-")
