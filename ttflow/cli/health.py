@@ -34,9 +34,12 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine(overrides: Mapping[str, Any], show_secret: bool, as_json: bool) -> bool:
-    """Look at everything, print it, and return whether the desk can start."""
-    fine = True
+def examine(overrides: Mapping[str, Any], show_secret: bool, as_json: bool, *, notify: bool = False) -> bool:
+    """Look at everything, print it, and return whether the desk can start.
+
+    `notify` sends a test message to every channel; one that doesn't take it makes the result false, too.
+    """
+    fine = taken = True
     settings = None
     for finding in _machine():
         _print(finding, as_json)
@@ -49,12 +52,15 @@ def examine(overrides: Mapping[str, Any], show_secret: bool, as_json: bool) -> b
     for finding in _all(settings, overrides, desk):
         fine &= finding.state != "fail"
         _print(finding, as_json)
+    for finding in _tests(settings) if notify else ():
+        taken &= finding.state == "ok"
+        _print(finding, as_json)
     _what_to_paste(settings, desk, show_secret, as_json)
     if not as_json:
         runs = "It runs." if desk else "It can start: ttflow serve"
         verdict = runs if fine else "It can't start; see FAIL above."
         click.echo(f"\n{click.style(verdict, fg='green' if fine else 'red', bold=True)}")
-    return fine
+    return fine and taken
 
 
 def _print(finding: Finding, as_json: bool) -> None:
@@ -88,6 +94,7 @@ def _all(settings: Settings, overrides: Mapping[str, Any], desk: Running | None)
     yield _token(settings)
     yield _logs(settings.log_dir)
     yield from _groups(settings)
+    yield from _notices(settings)
 
 
 def _settings(settings: Settings, overrides: Mapping[str, Any]) -> Iterator[Finding]:
@@ -200,6 +207,49 @@ def _groups(settings: Settings) -> Iterator[Finding]:
             yield Finding("broker", state, f"{broker}: alerts for {names} are denied; {'; '.join(lacks)}")
         else:
             yield Finding("broker", "ok", f"{broker}: {names}; those that are not live trade on paper")
+
+
+def _notices(settings: Settings) -> Iterator[Finding]:
+    """The channels by name; their addresses are secrets."""
+    from ttflow.notify import check
+
+    given = settings.notify
+    for name, channel in given.channels.items():
+        kinds = f", only {', '.join(channel.kinds)}" if channel.kinds else ""
+        try:
+            check(name, channel)
+        except SettingsError as error:
+            yield Finding("notify", "fail", str(error))
+        else:
+            yield Finding("notify", "ok", f"{name}: {_FROM[channel.severity]}{kinds}")
+    if not given.channels:
+        yield Finding(
+            "notify", "info", "no channel: notices are in the journal only, and ttflow tail shows them"
+        )
+    if given.ping_url:
+        text = f"an address outside is asked every {given.ping_every_s:g} s while the desk is well"
+        yield Finding("ping", "ok", text)
+
+
+_FROM = {"info": "every notice", "warning": "warnings and critical notices", "critical": "critical notices"}
+
+
+def _tests(settings: Settings) -> Iterator[Finding]:
+    """Send a test message to every channel."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from ttflow.notify import Undelivered, send_test
+
+    for name, channel in settings.notify.channels.items():
+        try:
+            asyncio.run(send_test(name, channel, datetime.now(UTC)))
+        except SettingsError:
+            continue  # told above
+        except Undelivered as error:
+            yield Finding("test", "warn", f"{name} did not take the test message: {error}")
+        else:
+            yield Finding("test", "ok", f"{name} took the test message; look whether it came")
 
 
 def _what_to_paste(settings: Settings, desk: Running | None, show_secret: bool, as_json: bool) -> None:

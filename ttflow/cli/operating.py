@@ -189,23 +189,26 @@ async def _alone(settings: Settings, act: Act) -> int:
 
 @click.command()
 @click.option("--show-secret", is_flag=True, help="Print the webhook's address with its secret.")
+@click.option("--notify", is_flag=True, help="Send a test message to every channel of [notify].")
 @journal_option
 @config_option
 @json_option
-def doctor(show_secret: bool, journal: Path | None, config: Path | None, as_json: bool) -> None:
+def doctor(show_secret: bool, notify: bool, journal: Path | None, config: Path | None, as_json: bool) -> None:
     """See whether the desk can start, and what to paste.
 
-    Checks the settings and where they come from, the port, the journal, the token and the brokers. Exit code
-    0 when the desk can start, 1 when it can't.
+    Checks the settings and where they come from, the port, the journal, the token, the brokers and the
+    channels of notices. Exit code 0 when the desk can start, 1 when it can't, or when a channel did not
+    take its test message.
 
     \b
     Examples:
       ttflow doctor
       ttflow doctor --show-secret
+      ttflow doctor --notify
     """
     from ttflow.cli import health
 
-    if not health.examine({"journal": journal, "config": config}, show_secret, as_json):
+    if not health.examine({"journal": journal, "config": config}, show_secret, as_json, notify=notify):
         raise click.exceptions.Exit(1)
 
 

@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 import urllib.request
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -95,17 +96,17 @@ def _hush() -> None:
     logger = logging.getLogger("apprise")
     logger.setLevel(logging.WARNING)
     logger.propagate = False
-    if not logger.handlers:  # without any, Python would print to stderr
-        logger.addHandler(logging.NullHandler())
     logging.getLogger("urllib3").setLevel(logging.WARNING)  # its debug lines hold paths
 
 
 def _service(name: str, url: str) -> Any:
+    _hush()
     import apprise
 
-    _hush()
     asset = apprise.AppriseAsset(app_id="ttflow", app_desc="ttflow", app_url="")
-    service = apprise.Apprise.instantiate(url, asset=asset)
+    with warnings.catch_warnings():  # the first use loads every service, and what they import is their matter
+        warnings.simplefilter("ignore", DeprecationWarning)
+        service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
         problem = "is no address that apprise can use"
         remedy = "write it as apprise's page of that service says, such as tgram://TOKEN/CHAT"
