@@ -1,0 +1,184 @@
+"""tastytrade's adapter: what `ttflow.brokers.base.Broker` asks for, in tastytrade's words.
+
+The rule of this room: the stream and the calls may tell the same thing, in any order; nothing is held back to
+keep them apart, since every report can be told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from ttflow.brokers.base import Capabilities, Link, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.tastytrade.accounts import Accounts
+from ttflow.brokers.tastytrade.events import Events, by_id
+from ttflow.brokers.tastytrade.hours import Hours
+from ttflow.brokers.tastytrade.orders import Orders
+from ttflow.brokers.tastytrade.session import Session
+from ttflow.brokers.tastytrade.streamer import PAUSES_S, Streamer
+from ttflow.brokers.tastytrade.wire import TIMES, Data, outcome
+from ttflow.settings import Settings
+
+log = logging.getLogger("ttflow.brokers")
+
+BROKER = "tastytrade"
+
+STREAMERS: Mapping[str, str] = {
+    "api.tastyworks.com": "wss://streamer.tastyworks.com",
+    "api.cert.tastyworks.com": "wss://streamer.cert.tastyworks.com",
+}
+"""Where the account streamer of each interface is; a fake serves its own at `/streamer`."""
+
+SANDBOX = "api.cert.tastyworks.com"
+
+
+def utc_now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def connect(settings: Settings, group_name: str) -> Tastytrade:
+    """Make the adapter of a group; it signs in when it is opened.
+
+    Raises SignInError where credentials are missing, with their names.
+    """
+    group = settings.groups[group_name]
+    if missing := settings.credentials.missing(BROKER):
+        raise SignInError(f"tastytrade can't be signed in to: set {' and '.join(missing)}")
+    address = group.reached(group_name)
+    session = Session(address, settings.credentials.tastytrade, versioned=is_live(address))
+    names = [account.name for account in group.accounts]
+    return Tastytrade(session, streamer_of(address), names, currency=group.currency)
+
+
+def is_live(address: str) -> bool:
+    """Whether an address is that of tastytrade's real accounts."""
+    host = urlsplit(address).hostname
+    return host in STREAMERS and host != SANDBOX
+
+
+def streamer_of(address: str) -> str:
+    """The account streamer's address that belongs to an interface's."""
+    parsed = urlsplit(address)
+    known = STREAMERS.get(parsed.hostname or "")
+    secure = "wss" if parsed.scheme == "https" else "ws"
+    return known or f"{secure}://{parsed.netloc}/streamer"
+
+
+class Tastytrade(Orders):
+    """One group's accounts at tastytrade.
+
+    `names` are the accounts as the settings name them, `clock` tells the time, UTC. `heartbeat_s` and
+    `pauses_s` are the streamer's; a snapshot is told `settle_s` seconds after the stream said that a position
+    or the money has moved, so that the fills that moved it are heard first.
+    """
+
+    capabilities = Capabilities(
+        times_in_force=frozenset(TIMES),
+        brackets=True,
+        modifies=True,
+        repeated_id="accepted",
+        # The broker publishes no number; this one is ours, to stay a guest that nobody minds.
+        requests_per_minute=120,
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        streamer: str,
+        names: Iterable[str],
+        *,
+        currency: str = "USD",
+        clock: Callable[[], datetime] = utc_now,
+        heartbeat_s: float = 20.0,
+        pauses_s: tuple[float, ...] = PAUSES_S,
+        settle_s: float = 5.0,
+    ) -> None:
+        accounts = Accounts(session, names, currency, clock)
+        events = Events(accounts, self._say, self._look_soon)
+        super().__init__(session, accounts, events, Hours(session, clock))
+        self._clock, self._settle_s = clock, settle_s
+        self._streamer = Streamer(
+            streamer,
+            session,
+            hear=self._hear,
+            sync=self._sync,
+            link=lambda up, reason: self._say(Link(up=up, reason=reason)),
+            heartbeat_s=heartbeat_s,
+            pauses_s=pauses_s,
+        )
+        self._tell: Tell = lambda told: None
+        self._heard_at: datetime | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._stale = False
+
+    # Coming and going
+
+    async def open(self, tell: Tell) -> None:
+        """Sign in, learn the accounts, subscribe to what happens; returns when in sync."""
+        self._tell = tell
+        self._session.forget()
+        try:
+            await self._accounts.open()
+            await self._streamer.open(self._accounts.numbers)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close what is open; a second call does nothing."""
+        looking, self._looking = self._looking, None
+        if looking:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        await self._streamer.close()
+        await self._session.wire.close()
+
+    def _say(self, told: Told) -> None:
+        self._tell(told)
+
+    def _hear(self, kind: str, data: Data) -> None:
+        self._heard_at = self._clock()
+        self._events.hear(kind, data)
+
+    async def _sync(self) -> None:
+        """Tell what happened while nobody listened: of our orders, and then what is held.
+
+        The first time only orders that stand are told: of those that ended the desk knows, or asks.
+        """
+        since = self._heard_at
+        for account in self._accounts.numbers:
+            orders = await self._accounts.orders(account, since or self._clock())
+            for ours, found in by_id(orders.values()).items():
+                if since or any(outcome(data) == "accepted" for data in found):
+                    self._events.tell(ours, found)
+        for snapshot in await self._accounts.snapshots():
+            self._say(snapshot)
+        self._heard_at = self._clock()
+
+    def _look_soon(self) -> None:
+        self._stale = True
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="tastytrade's positions")
+
+    async def _look(self) -> None:
+        while self._stale:
+            await asyncio.sleep(self._settle_s)
+            self._stale = False
+            try:
+                for snapshot in await self._accounts.snapshots():
+                    self._say(snapshot)
+            except Exception as error:  # the next look is never far
+                log.warning("tastytrade's positions could not be read: %r", error)
+
+    # What it holds
+
+    async def snapshot(self) -> tuple[Snapshot, ...]:
+        """Say what each of the group's accounts holds, now."""
+        return await self._accounts.snapshots()
+
+    async def watch(self, symbols: frozenset[str]) -> None:
+        """Do nothing: prices come over another wire of tastytrade's, which ttflow doesn't speak."""

@@ -1,0 +1,232 @@
+"""Orders to tastytrade: sent, changed, withdrawn, looked up, tried without being sent.
+
+The rule of this room: an order is sent once. The broker remembers our id (`external-identifier`) but takes it
+twice, so an order in doubt is looked up by it and never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from ttflow.brokers.base import NotSent, Report, SignInError
+from ttflow.brokers.tastytrade.accounts import Accounts, parts, path_of
+from ttflow.brokers.tastytrade.events import Events
+from ttflow.brokers.tastytrade.hours import Hours
+from ttflow.brokers.tastytrade.session import Refused, Session
+from ttflow.brokers.tastytrade.wire import (
+    PLAIN,
+    SOURCE,
+    Close,
+    Data,
+    bracket_body,
+    external_id,
+    instrument_type,
+    number,
+    order_body,
+    outcome,
+    pair_body,
+    report_of,
+    signed,
+    terms,
+)
+from ttflow.errors import SymbolError
+from ttflow.order import Leg, Order
+from ttflow.symbols import to_broker
+from ttflow.words import ZERO, evolve, plain, tidy
+
+
+class Orders:
+    """The calls about orders; each answers as `ttflow.brokers.base.Broker` says."""
+
+    def __init__(self, session: Session, accounts: Accounts, events: Events, hours: Hours) -> None:
+        self._session, self._accounts, self._events, self._hours = session, accounts, events, hours
+
+    # Sending
+
+    async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
+        """Send the order, once, under its `order_id`; `legs` go with it as one OTOCO, or OTO where it is one.
+
+        Raises NotSent where nothing left, which a sign-in that is refused guarantees too.
+        """
+        path, body = await self._written(order, legs)
+        try:
+            placed = await self._session.ask("POST", path, body)
+        except Refused as refusal:
+            return _refused(order, refusal)
+        except SignInError as error:
+            raise NotSent(str(error)) from error
+        if legs:
+            return self._bracketed(order, legs, placed["complex-order"])
+        self._events.learn(order.order_id, placed["order"])
+        return report_of(order.order_id, [placed["order"]])
+
+    async def submit_pair(self, stop: Order, target: Order) -> tuple[Report, Report]:
+        """Send a stop and a target for what is held already as one OCO: what fills cancels the other."""
+        name = _name(stop)
+        try:
+            body = pair_body((target, stop), name)
+            path = f"{path_of(self._accounts.number(stop))}/complex-orders"
+            placed = await self._session.ask("POST", path, body)
+        except Refused as refusal:
+            return _refused(stop, refusal), _refused(target, refusal)
+        except SignInError as error:
+            raise NotSent(str(error)) from error
+        taken = self._taken((target, stop), placed["complex-order"]["orders"])
+        both = [report_of(order.order_id, [taken[order.order_id]]) for order in (stop, target)]
+        return both[0], both[1]
+
+    async def check(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
+        """Ask whether the order would be taken, without sending it: the broker's dry run.
+
+        `accepted` with what it would cost and what the broker warns of, or `refused` with why. Nothing of it
+        stays at the broker.
+        """
+        path, body = await self._written(order, legs)
+        try:
+            answer = await self._session.ask("POST", f"{path}/dry-run", body)
+        except Refused as refusal:
+            return _refused(order, refusal)
+        return Report(order_id=order.order_id, outcome="accepted", reason=_cost(answer))
+
+    async def _written(self, order: Order, legs: tuple[Order, ...]) -> tuple[str, dict[str, Any]]:
+        """Where an order goes, and as what."""
+        name, path = _name(order), path_of(self._accounts.number(order))
+        if legs:
+            return f"{path}/complex-orders", bracket_body(order, legs, name)
+        return f"{path}/orders", order_body(order, name, await self._close(order, name))
+
+    async def _close(self, order: Order, name: str) -> Close:
+        """How careful a closing order has to be.
+
+        The broker turns a close of what is not held into an opening order, unless it is told to be strict.
+        Strict where the account covers the order; where another strategy's position hides part of what this
+        one closes, the broker's word must not keep the exit in.
+        """
+        if order.leg is Leg.OPEN:
+            return PLAIN
+        strict = instrument_type(name) != "Future" and self._accounts.covers(order, name)
+        return Close(strict=strict, limit=await self._hours.limit(order, name))
+
+    def _bracketed(self, order: Order, legs: tuple[Order, ...], whole: Data) -> Report:
+        taken = self._taken((order, *legs), parts(whole))
+        report = report_of(order.order_id, [taken[order.order_id]])
+        ids = {leg.order_id: str(taken[leg.order_id]["id"]) for leg in legs if leg.order_id in taken}
+        return evolve(report, legs=ids)
+
+    def _taken(self, orders: Iterable[Order], placed: Iterable[Data]) -> dict[str, Data]:
+        """The broker's orders by our ids."""
+        taken = {ours: data for data in placed if (ours := external_id(data))}
+        for order in orders:
+            if order.order_id in taken:
+                self._events.learn(order.order_id, taken[order.order_id])
+        return taken
+
+    # Changing and withdrawing
+
+    async def modify(self, order: Order) -> Report:
+        """Change a working order's type, prices and time in force; the broker puts a new one in its place.
+
+        It keeps the legs of an order as they are: another quantity is `refused`, and nothing has changed.
+        """
+        account = path_of(self._accounts.number(order))
+        data = await self._standing(order)
+        if data is None:
+            return await self.find(order)
+        resting = sum((_remaining(leg) for leg in data["legs"]), ZERO)
+        if resting != order.remaining:
+            told = (
+                f"tastytrade changes prices in place, not quantities: {plain(resting)} is working and "
+                f"{plain(order.remaining)} was asked for; withdraw the order and send a new one"
+            )
+            return Report(order_id=order.order_id, outcome="refused", reason=told)
+        body = {
+            **terms(order),
+            "external-identifier": order.order_id,
+            "automated-source": True,
+            "source": SOURCE,
+        }
+        try:
+            after = await self._session.ask("PUT", f"{account}/orders/{data['id']}", body)
+        except Refused as refusal:
+            return _refused(order, refusal)
+        self._events.learn(order.order_id, after)
+        return report_of(order.order_id, [after])
+
+    async def cancel(self, order: Order) -> Report:
+        """Ask for an order to be withdrawn, an entry with its bracket if that waits; say how it stands."""
+        account = path_of(self._accounts.number(order))
+        number = self._events.current.get(order.order_id) or order.broker_order_id
+        whole = None
+        if number is None or order.leg is Leg.OPEN:
+            data = await self._standing(order)
+            if data is None:
+                return await self.find(order)
+            number, whole = str(data["id"]), data.get("complex-order-id")
+        try:
+            if whole:
+                await self._session.ask("DELETE", f"{account}/complex-orders/{whole}")
+                after = await self._session.ask("GET", f"{account}/orders/{number}")
+            else:
+                after = await self._session.ask("DELETE", f"{account}/orders/{number}")
+        except Refused:
+            return await self.find(order)  # it has ended, or another one has taken its place
+        if not after:
+            return Report(order_id=order.order_id, outcome="accepted", broker_order_id=number)
+        return report_of(order.order_id, [after])
+
+    # Looking
+
+    async def find(self, order: Order) -> Report:
+        """Look the order up by its `order_id`, among those that stand and those of today and yesterday.
+
+        `not_found` comes with what the account holds of the order's root, signed.
+        """
+        found = await self._accounts.matching(order)
+        if not found:
+            net = plain(await self._accounts.net(order))
+            return Report(order_id=order.order_id, outcome="not_found", net=net)
+        for data in found:
+            self._events.learn(order.order_id, data)
+        return report_of(order.order_id, found)
+
+    async def _standing(self, order: Order) -> Data | None:
+        """The broker's order that stands for ours; None where none does."""
+        number = self._events.current.get(order.order_id) or order.broker_order_id
+        if number is not None:
+            path = f"{path_of(self._accounts.number(order))}/orders/{number}"
+            data: Data = await self._session.ask("GET", path)
+            if outcome(data) == "accepted":
+                return data
+        found = await self._accounts.matching(order)
+        return next((data for data in found if outcome(data) == "accepted"), None)
+
+    async def close_position(self, order: Order) -> Report:
+        """Do nothing: the broker has no order that closes whatever is held, and an opposite one may open."""
+        raise NotSent("tastytrade closes no position by its contract; send an order of its size")
+
+
+def _name(order: Order) -> str:
+    """The order's symbol at tastytrade; raises NotSent for what can't be traded there."""
+    try:
+        return to_broker(order.symbol, "tastytrade")
+    except SymbolError as error:
+        raise NotSent(str(error)) from error
+
+
+def _refused(order: Order, refusal: Refused) -> Report:
+    return Report(order_id=order.order_id, outcome="refused", reason=str(refusal))
+
+
+def _remaining(leg: Data) -> Decimal:
+    return number(leg.get("remaining-quantity", leg.get("quantity")))
+
+
+def _cost(answer: Data) -> str:
+    """What a dry run says, in a sentence."""
+    effect, fees = answer.get("buying-power-effect") or {}, answer.get("fee-calculation") or {}
+    told = [f"It changes the buying power by {plain(tidy(signed(effect, 'change-in-buying-power')))}"]
+    told += [f"costs {plain(tidy(abs(signed(fees, 'total-fees'))))} in fees"] if fees else []
+    warnings = [str(item.get("message")) for item in answer.get("warnings") or ()]
+    return " and ".join(told) + "." + "".join(f" {text}" for text in warnings)

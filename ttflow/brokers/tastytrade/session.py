@@ -1,0 +1,174 @@
+"""The sign-in at tastytrade, and one request after another under it.
+
+The rule of this room: an answer that is no clear yes and no clear no is raised, never interpreted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from ttflow.brokers.base import Busy, NotSent, SignInError
+from ttflow.brokers.http import Answer, Unreadable, Wire
+from ttflow.brokers.tastytrade.wire import SOURCE, Data, told
+from ttflow.errors import TtflowError
+from ttflow.settings.sections import Tastytrade as Credentials
+
+VERSION = "20251101"
+"""The version of the interface that this was written against; the sandbox takes no such header."""
+
+EARLY_S = 60.0
+"""How long before its end an access token is renewed, in seconds."""
+
+PAUSE_S = 30.0
+"""How long to leave the broker alone after a 429: it publishes no limits and names no time."""
+
+PER_PAGE = 50
+MOST_PAGES = 100
+
+
+class Refused(TtflowError):
+    """The broker read the request and said no, in so many words; nothing of it was done."""
+
+
+class Session:
+    """A sign-in by OAuth refresh token, and the requests made under it.
+
+    `address` is the interface's, without a path. `clock` counts seconds: an access token is renewed a minute
+    before it ends, or when a fifth of its life is left where that is later, by one caller for all.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: Credentials,
+        *,
+        versioned: bool = False,
+        answer_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # Without a product in User-Agent the broker's front answers 401, with a page.
+        headers = {"User-Agent": SOURCE, "Accept": "application/json"}
+        headers |= {"Accept-Version": VERSION} if versioned else {}
+        self.wire = Wire(address, headers=headers, answer_s=answer_s)
+        self._credentials, self._clock = credentials, clock
+        self._lock = asyncio.Lock()
+        self._token, self._until = "", 0.0
+        self._refusal: SignInError | None = None
+
+    # Signing in
+
+    async def token(self, *, instead_of: str | None = None) -> str:
+        """Return an access token that is still good, and not the one that was refused.
+
+        Raises SignInError where the broker doesn't let us in. It is asked once only, for repeated failures
+        lock an address out for hours: the refusal stands until `forget`.
+        """
+        async with self._lock:
+            if self._refusal:
+                raise self._refusal
+            if self._clock() >= self._until or self._token == instead_of:
+                await self._renew()
+            return self._token
+
+    def forget(self) -> None:
+        """Let a sign-in that was refused be tried again: what was wrong may have been put right."""
+        self._refusal = None
+
+    async def _renew(self) -> None:
+        body = {"grant_type": "refresh_token"}
+        for field in ("client_id", "client_secret", "refresh_token"):
+            if secret := getattr(self._credentials, field):
+                body[field] = secret.get_secret_value()
+        answer = await self.wire.ask("POST", "/oauth/token", body)
+        if answer.status in (400, 401, 403):
+            self._refusal = SignInError(
+                f"tastytrade doesn't let us in ({answer.status}: {_reason(answer)}); check "
+                "TASTYTRADE_CLIENT_SECRET and TASTYTRADE_REFRESH_TOKEN, then start again"
+            )
+            raise self._refusal
+        granted = _judged(answer)
+        if not granted.get("access_token"):
+            raise Unreadable("tastytrade's answer to the sign-in holds no access token")
+        lives = float(granted.get("expires_in") or 900)
+        self._token = str(granted["access_token"])
+        self._until = self._clock() + lives - min(EARLY_S, lives / 5)
+
+    # Asking
+
+    async def ask(
+        self, method: str, path: str, body: Data | None = None, query: Mapping[str, str] | None = None
+    ) -> Any:
+        """Send one request and return the `data` of its answer; `{}` where it has none.
+
+        A request whose token is refused goes out once more with a new one, since the broker did nothing with
+        it. Raises Refused where it says no, Busy where it wants to be left alone, SignInError, NotSent where
+        nothing left, and anything else where nobody knows what became of it.
+        """
+        return (await self._asked(method, path, body, query)).get("data") or {}
+
+    async def pages(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Data]:
+        """The items of a list that comes in pages, all of them."""
+        for page in range(MOST_PAGES):
+            asked = {**query, "per-page": str(PER_PAGE), "page-offset": str(page)}
+            answer = await self._asked("GET", path, None, asked)
+            for item in (answer.get("data") or {}).get("items", ()):
+                yield item
+            if page + 1 >= int((answer.get("pagination") or {}).get("total-pages") or 0):
+                return
+
+    async def _asked(
+        self, method: str, path: str, body: Data | None, query: Mapping[str, str] | None
+    ) -> Data:
+        token = await self._signed_in()
+        answer = await self.wire.ask(method, path, body, query=query, headers=_bearer(token))
+        if answer.status == 401:
+            token = await self._signed_in(instead_of=token)
+            answer = await self.wire.ask(method, path, body, query=query, headers=_bearer(token))
+        return _judged(answer)
+
+    async def _signed_in(self, *, instead_of: str | None = None) -> str:
+        """A token; whatever goes wrong on the way to one has kept the request here."""
+        try:
+            return await self.token(instead_of=instead_of)
+        except (NotSent, SignInError):
+            raise
+        except Exception as error:
+            told = f"tastytrade gave no access token: {str(error) or type(error).__name__}"
+            raise NotSent(told) from error
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _judged(answer: Answer) -> Data:
+    """Return what a good answer holds; raise what any other means."""
+    if answer.status == 429:
+        raise Busy("tastytrade asks for fewer requests (429)", PAUSE_S)
+    if answer.status == 401:
+        raise SignInError(f"tastytrade refuses a new access token: {_reason(answer)}", lasting=False)
+    if not answer.body and answer.status in (200, 202, 204):
+        return {}
+    given = answer.json()
+    if not isinstance(given, Mapping):
+        raise Unreadable(f"tastytrade answered {answer.status} with JSON that is no object")
+    if 200 <= answer.status < 300:
+        return given
+    if 400 <= answer.status < 500 and answer.status != 408 and given.get("error"):
+        raise Refused(told(given["error"], answer.status))
+    raise Unreadable(f"tastytrade answered {answer.status}, which says neither yes nor no")
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        given = answer.json()
+    except Unreadable:
+        return "a page came instead of an answer"
+    error = given.get("error") if isinstance(given, Mapping) else None
+    # OAuth's own refusals are words; the others are objects.
+    return (
+        str(given.get("error_description") or error) if isinstance(error, str) else told(error, answer.status)
+    )

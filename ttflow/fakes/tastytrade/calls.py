@@ -1,0 +1,196 @@
+"""The calls that change something at a fake tastytrade: orders and complex orders.
+
+The rule of this room: what an order's answer says was so before it traded; the stream tells the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ttflow.fakes.exchange import Placed
+from ttflow.fakes.tastytrade import answers
+from ttflow.fakes.tastytrade.base import Handler, Missing, TokenHandler
+from ttflow.fakes.tastytrade.bodies import Invalid, again, read_complex, read_order, read_terms
+from ttflow.fakes.tastytrade.broker import Tastytrade
+from ttflow.fakes.tastytrade.reads import READS, ReadHandler
+from ttflow.fakes.tastytrade.socket import StreamHandler
+
+TERMS = {"buying-power-effect": answers.cost(), "fee-calculation": answers.fees()}
+"""What every answer to an order says of its cost: nothing, here."""
+
+
+class OrdersHandler(Handler):
+    """`/accounts/N/orders`: those that there were, and one more."""
+
+    def get(self, number: str) -> None:
+        """List the orders, newest first unless told otherwise, in pages."""
+        self.check_account(number)
+        first = self.get_argument("start-date", "")
+        orders = [one for one in self.fake.exchange.orders.values() if one.at.date().isoformat() >= first]
+        if self.get_argument("sort", "Desc") == "Desc":
+            orders.reverse()
+        size, page = int(self.get_argument("per-page", "10")), int(self.get_argument("page-offset", "0"))
+        items = [self.fake.shown(one) for one in orders[page * size : (page + 1) * size]]
+        pages = {"per-page": size, "page-offset": page, "total-items": len(orders)}
+        pages["total-pages"] = math.ceil(len(orders) / size)
+        self.data({"items": items}, pagination=pages)
+
+    async def post(self, number: str) -> None:
+        """Take an order."""
+        self.check_account(number)
+
+        def take() -> tuple[dict[str, Any], list[Placed]]:
+            placed = self.fake.take(read_order(self.given()))
+            return {"order": {**self.fake.shown(placed), "status": "Routed"}}, [placed]
+
+        await self.placing(take)
+
+    async def placing(self, take: Callable[[], tuple[dict[str, Any], list[Placed]]]) -> None:
+        """Take what `take` takes, answer, and let it trade, with whatever is to go wrong on the way."""
+        faults = self.fake.faults
+        if faults.take("drop"):
+            return self.cut()
+        if faults.take("rate_limit"):
+            self.set_status(429)
+            self.finish()
+            return None
+        if faults.take("server_error"):
+            return self.page(502)
+        if faults.take("refuse"):
+            lacks = ("margin_check_failed", "Account has insufficient buying power")
+            raise Invalid("One or more preflight checks failed", lacks, status=422)
+        told, orders = take()
+        if faults.take("slow"):
+            await asyncio.sleep(self.fake.slow_s)
+        early = faults.take("fill_before_answer")
+        if early:
+            self.fake.trade(orders)
+            await asyncio.sleep(0.05)  # the stream is another connection: give it the lead
+        if faults.take("lose_answer"):
+            self.cut()
+        else:
+            self.data({**told, **TERMS, "warnings": []}, 201)
+        if not early:
+            self.fake.trade(orders)
+        return None
+
+
+class TryHandler(Handler):
+    """The dry runs: what an order would be, and nothing kept."""
+
+    def initialize(self, fake: Tastytrade, whole: bool) -> None:  # type: ignore[override]
+        """Remember whether it is a complex order's."""
+        super().initialize(fake)
+        self._whole = whole
+
+    def post(self, number: str) -> None:
+        """Read the order and say what it would cost."""
+        self.check_account(number)
+        self.data({**self._tried(self.given()), **TERMS, "warnings": []}, 201)
+
+    def _tried(self, body: Any) -> dict[str, Any]:
+        if not self._whole:
+            return {"order": self.fake.tried(read_order(body))}
+        kind, trigger, orders = read_complex(body)
+        told: dict[str, Any] = {"account-number": self.fake.account, "type": kind}
+        told["orders"] = [self.fake.tried(one) for one in orders]
+        return {"complex-order": told | ({"trigger-order": self.fake.tried(trigger)} if trigger else {})}
+
+
+class ComplexHandler(OrdersHandler):
+    """`/accounts/N/complex-orders`."""
+
+    def get(self, number: str) -> None:
+        """List all of them."""
+        self.check_account(number)
+        self.data({"items": [self.fake.whole(one) for one in self.fake.complexes]})
+
+    async def post(self, number: str) -> None:
+        """Take a complex order."""
+        self.check_account(number)
+
+        def take() -> tuple[dict[str, Any], list[Placed]]:
+            whole = self.fake.take_complex(*read_complex(self.given()))
+            _, trigger, orders = self.fake.complexes[whole]
+            return {"complex-order": self.fake.whole(whole)}, [trigger] if trigger else orders
+
+        await self.placing(take)
+
+
+class OrderHandler(OrdersHandler):
+    """`/accounts/N/orders/ID`: one order."""
+
+    def get(self, number: str, which: str) -> None:  # type: ignore[override]
+        """Show it."""
+        self.data(self.fake.shown(self._order(number, which)))
+
+    def put(self, number: str, which: str) -> None:
+        """Put another one in its place."""
+        placed = self._standing(number, which)
+        after = self.fake.replace(placed, again(read_terms(self.given()), placed.side))
+        self.data(self.fake.shown(after))
+        self.fake.trade([after])
+
+    patch = put
+
+    def delete(self, number: str, which: str) -> None:
+        """Ask for it to be withdrawn: the answer says that it was asked, the stream that it is done."""
+        placed = self._standing(number, which)
+        self.data({**self.fake.shown(placed), "status": "Cancel Requested", "cancellable": False})
+        self.fake.exchange.end(placed, "cancelled")
+
+    def _order(self, number: str, which: str) -> Placed:
+        self.check_account(number)
+        placed = self.fake.exchange.orders.get(int(which))
+        if placed is None:
+            raise Missing(f"Order {which} not found")
+        return placed
+
+    def _standing(self, number: str, which: str) -> Placed:
+        placed = self._order(number, which)
+        if placed.ended:
+            told = ("cannot_update_order", f"Order {which} is {placed.status} and can't be changed any more.")
+            raise Invalid("The order can't be changed", told, status=422)
+        return placed
+
+
+class ComplexOneHandler(Handler):
+    """`/accounts/N/complex-orders/ID`: one complex order."""
+
+    def get(self, number: str, which: str) -> None:
+        """Show it."""
+        self.data(self.fake.whole(self._whole(number, which)))
+
+    def delete(self, number: str, which: str) -> None:
+        """Withdraw all that stands of it."""
+        whole = self._whole(number, which)
+        _, trigger, orders = self.fake.complexes[whole]
+        for placed in (trigger, *orders):
+            if placed:
+                self.fake.exchange.end(placed, "cancelled")
+        self.data(self.fake.whole(whole))
+
+    def _whole(self, number: str, which: str) -> int:
+        self.check_account(number)
+        if int(which) not in self.fake.complexes:
+            raise Missing(f"Complex order {which} not found")
+        return int(which)
+
+
+def routes(fake: Tastytrade) -> list[Any]:
+    """All of it, for a Tornado application."""
+    given = {"fake": fake}
+    return [
+        (r"/oauth/token", TokenHandler, given),
+        *((path, ReadHandler, {"fake": fake, "what": what}) for path, what in READS),
+        (r"/accounts/(\w+)/orders", OrdersHandler, given),
+        (r"/accounts/(\w+)/orders/dry-run", TryHandler, {"fake": fake, "whole": False}),
+        (r"/accounts/(\w+)/orders/(\d+)", OrderHandler, given),
+        (r"/accounts/(\w+)/complex-orders", ComplexHandler, given),
+        (r"/accounts/(\w+)/complex-orders/dry-run", TryHandler, {"fake": fake, "whole": True}),
+        (r"/accounts/(\w+)/complex-orders/(\d+)", ComplexOneHandler, given),
+        (r"/streamer", StreamHandler, given),
+    ]
