@@ -1,0 +1,250 @@
+"""One login at Tradovate, shared by every group with the same credentials and address.
+
+The one rule: an order that is seen here is told once, to the group that has its account, whichever way it
+was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from ttflow.brokers.base import Link, SignInError, Tell
+from ttflow.brokers.tradovate.mirror import Mirror, Seen
+from ttflow.brokers.tradovate.session import Pace, Session
+from ttflow.brokers.tradovate.stream import Stream
+from ttflow.settings.sections import Tradovate as Credentials
+
+log = logging.getLogger("ttflow.brokers.tradovate")
+
+OURS = "tt-"
+"""How the ids of ttflow's orders begin; what other programs of the same user send is none of our business."""
+
+LOOKUPS = 3
+"""How often the fills of an order that ended are asked for before it is told without."""
+
+
+class Member(Protocol):
+    """A group that shares a login: whom to tell, and the accounts that it has, by Tradovate's ids."""
+
+    tell: Tell
+    account_ids: frozenset[int]
+
+
+class Login:
+    """A session with its stream and all the orders that it shows; open while any member is."""
+
+    def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
+        self.pace = pace
+        self._address, self._credentials = address, credentials
+        self._members: list[Member] = []
+        self._sent: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Lock | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self.mirror = Mirror()
+        self.accounts: dict[str, Mapping[str, Any]] = {}
+        self.contracts: dict[int, str] = {}
+        self.contract_ids: dict[str, int] = {}
+        self._stream: Stream | None = None
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the stream shows everything that happens."""
+        return self._stream is not None and self._stream.up
+
+    async def open(self) -> None:
+        """Sign in and get in sync, unless that is done already. Raises what keeps it from that."""
+        self._opening = self._opening or asyncio.Lock()
+        async with self._opening:
+            if self._stream:
+                return
+            self.session = Session(self._address, self._credentials, self.pace)
+            try:
+                await self.session.open()
+                accounts = await self.session.ask("account/list")
+                self.accounts = {str(one["name"]): one for one in accounts or ()}
+                self.session.user_id = self.session.user_id or _user_of(self.accounts)
+                self._stream = Stream(self.session, self, self.pace)
+                self._do(self._stream.run())
+                await self._stream.ready
+                self._do(self.session.keep())
+            except BaseException:
+                await self._end()
+                raise
+
+    def join(self, member: Member) -> None:
+        """Let a group hear of its accounts, and of what happened there so far."""
+        self._members.append(member)
+        for seen in tuple(self.mirror.orders.values()):
+            self.look(seen)
+
+    async def leave(self, member: Member) -> None:
+        """Let a group go; the last one closes everything."""
+        if member in self._members:
+            self._members.remove(member)
+        if not self._members:
+            await self._end()
+
+    async def _end(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.session.close()
+        self._start()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What the stream tells
+
+    async def synced(self, bootstrap: Mapping[str, Any]) -> None:
+        """Take in all that there is, look for what it doesn't show, and tell what is new."""
+        again = self._stream is not None and self._stream.ready.done()
+        for contract in bootstrap.get("contracts") or ():
+            self._remember(contract)
+        shown = {seen.number for seen in self.mirror.take_all(bootstrap)}
+        if again:
+            gone = [one for one in self.mirror.orders.values() if not one.ended and one.number not in shown]
+            for seen in gone:
+                if self._is_ours(seen):
+                    await self.refresh(seen)
+        for seen in tuple(self.mirror.orders.values()):
+            self.look(seen)
+        if again:
+            self._link(Link(up=True))
+
+    def happened(self, kind: str, entity: Mapping[str, Any]) -> None:
+        """Take in one event, and tell what is new by it."""
+        if kind == "contract":
+            self._remember(entity)
+        if seen := self.mirror.take(kind, entity):
+            self.look(seen)
+
+    def lost(self, why: str) -> None:
+        """Tell every group that the stream is gone."""
+        self._link(Link(up=False, reason=why))
+
+    def _link(self, link: Link) -> None:
+        for member in self._members:
+            member.tell(link)
+
+    # What is told
+
+    def expect(self, client_id: str) -> None:
+        """Know an id as one of ours, before its order is sent."""
+        if not client_id.startswith(OURS):
+            self._sent.add(client_id)
+
+    def _is_ours(self, seen: Seen) -> bool:
+        return seen.client_id is not None and (
+            seen.client_id.startswith(OURS) or seen.client_id in self._sent
+        )
+
+    def look(self, seen: Seen) -> None:
+        """Tell what is new of an order; where it ended and may lack fills, ask for those first."""
+        member = next((one for one in self._members if seen.account_id in one.account_ids), None)
+        if member is None or not self._is_ours(seen):
+            return
+        if not seen.certain and not seen.settling:
+            seen.settling = True
+            self._do(self._settle(seen))
+        if report := seen.report():
+            member.tell(report)
+
+    async def _settle(self, seen: Seen) -> None:
+        """Ask for the fills of an order that has ended, then tell its end.
+
+        A fill is usually on its way when its order is told to be filled; a cancelled order is asked about at
+        once, since an exit may wait for its end.
+        """
+        for attempt in range(LOOKUPS):
+            if seen.status != "Canceled" or attempt:
+                await asyncio.sleep(self.pace.settle_s * 2**attempt)
+            if seen.certain:
+                break
+            try:
+                await self.refresh(seen)
+                break
+            except Exception as error:
+                log.warning("the fills of order %s were not told: %s", seen.number, error)
+        seen.settled, seen.settling = True, False
+        self.look(seen)
+
+    async def refresh(self, seen: Seen) -> bool:
+        """Ask how an order stands and for its fills; False where Tradovate has no such order."""
+        entity = await self.session.ask("order/item", query={"id": str(seen.number)})
+        if entity is None:
+            return False
+        self.mirror.take("order", entity)
+        master = {"masterid": str(seen.number)}
+        for kind in ("orderVersion", "fill"):
+            for one in await self.session.ask(f"{kind}/deps", query=master) or ():
+                self.mirror.take(kind, one)
+        if seen.status == "Rejected" and seen.reason is None:
+            await self._why(seen)
+        seen.settled = seen.ended
+        return True
+
+    async def _why(self, seen: Seen) -> None:
+        for command in await self.session.ask("command/deps", query={"masterid": str(seen.number)}) or ():
+            self.mirror.take("command", command)
+            reports = await self.session.ask("commandReport/deps", query={"masterid": str(command["id"])})
+            for report in reports or ():
+                self.mirror.take("commandReport", report)
+
+    # Contracts
+
+    def _remember(self, contract: Mapping[str, Any]) -> None:
+        self.contracts[contract["id"]] = contract["name"]
+        self.contract_ids[contract["name"]] = contract["id"]
+
+    async def contract_id(self, name: str) -> int | None:
+        """Tradovate's id of a contract, asked for once; None where it has no such contract."""
+        if name not in self.contract_ids:
+            found = await self.session.ask("contract/find", query={"name": name})
+            if found:
+                self._remember(found)
+        return self.contract_ids.get(name)
+
+    async def contract_name(self, contract_id: int) -> str:
+        """A contract's name by Tradovate's id, asked for once; the id itself where it has no name."""
+        if contract_id not in self.contracts:
+            found = await self.session.ask("contract/item", query={"id": str(contract_id)})
+            if found:
+                self._remember(found)
+        return self.contracts.get(contract_id, str(contract_id))
+
+    def account(self, name: str) -> Mapping[str, Any]:
+        """An account by its name in the settings; `main` is the only one. Raises SignInError."""
+        if name in self.accounts:
+            return self.accounts[name]
+        if name == "main" and len(self.accounts) == 1:
+            return next(iter(self.accounts.values()))
+        there = ", ".join(self.accounts) or "none"
+        remedy = "write one of them as name in [[groups.NAME.accounts]]"
+        raise SignInError(f"Tradovate has no account {name!r} for this user; it has {there}: {remedy}.")
+
+
+def _user_of(accounts: Mapping[str, Mapping[str, Any]]) -> int | None:
+    return next((one.get("userId") for one in accounts.values()), None)
+
+
+_logins: WeakValueDictionary[tuple[str, Credentials, Pace], Login] = WeakValueDictionary()
+
+
+def shared(address: str, credentials: Credentials, pace: Pace) -> Login:
+    """The login at an address with these credentials: the same one for whoever asks, while anybody has it."""
+    key = (address, credentials, pace)
+    found = _logins.get(key)
+    if found is None:
+        found = _logins[key] = Login(address, credentials, pace)
+    return found

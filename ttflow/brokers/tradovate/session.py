@@ -1,0 +1,256 @@
+"""A session at Tradovate: signed in once, renewed before it ends, and asked everything.
+
+The one rule: a token is renewed, never replaced by a second session, as long as it can be; signing in anew
+may close the sessions that are open. What Tradovate asks to wait for is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ttflow.brokers.base import Busy, NotSent, SignInError
+from ttflow.brokers.http import Answer, Unreadable, Wire
+from ttflow.brokers.tradovate.wire import moment, refusal
+from ttflow.errors import TtflowError
+from ttflow.settings.sections import Tradovate as Credentials
+
+log = logging.getLogger("ttflow.brokers.tradovate")
+
+RATE_LIMITED_S = 3600.0
+"""How long Tradovate asks to be left alone after a 429 and after a ticket with a captcha."""
+
+SKEW_S = 5.0
+USUAL_LIFETIME_S = 80 * 60.0
+TICKETS = 3
+"""How many tickets in a row are served for one request."""
+
+
+class Denied(TtflowError):
+    """Tradovate refuses the call to a session that has just signed in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Every interval of the adapter, in seconds.
+
+    `beat_s` is how often the stream is told that we live (Tradovate wants it every 2.5 s at least), and
+    after `silence_s` without a word from it it is given up. `retry_s` and `retry_most_s` bound the pause
+    before it is opened again. `penalty_s` is the longest penalty that an order waits for by itself,
+    `sign_in_s` the longest that a start does. `settle_s` is how long fills may come after their order's end.
+    `answer_s` bounds each wait for an answer.
+    """
+
+    beat_s: float = 2.5
+    silence_s: float = 10.0
+    retry_s: float = 0.5
+    retry_most_s: float = 30.0
+    penalty_s: float = 3.0
+    sign_in_s: float = 120.0
+    settle_s: float = 1.0
+    answer_s: float = 10.0
+
+
+class Session:
+    """One user's session at one address; `user_id` is known once it has signed in."""
+
+    def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
+        self.wire = Wire(address, answer_s=pace.answer_s)
+        self.user_id: int | None = None
+        self._credentials, self._pace = credentials, pace
+        self._token: str | None = None
+        self._ends = self._barred_until = 0.0
+        self._lifetime_s = USUAL_LIFETIME_S
+        self._lock = asyncio.Lock()
+        self._hopeless: SignInError | None = None
+
+    async def open(self) -> None:
+        """Sign in; raises SignInError where Tradovate doesn't let us in."""
+        self._hopeless = None
+        async with self._lock:
+            await self._sign_in(self._pace.sign_in_s)
+
+    async def close(self) -> None:
+        """Forget the token and close the connections."""
+        self._token = None
+        await self.wire.close()
+
+    async def token(self) -> str:
+        """A token that is valid now; signs in where there is none. Raises NotSent where that fails."""
+        if self._token is None or _now() >= self._ends:
+            await self.replace(self._token)
+        assert self._token is not None
+        return self._token
+
+    async def keep(self) -> None:
+        """Renew the token, for ever, each time when a quarter of its life is left."""
+        pause = 1.0
+        while True:
+            await asyncio.sleep(max(0.0, self._ends - self._lifetime_s / 4 - _now()))
+            try:
+                await self._renew()
+                pause = 1.0
+            except Exception as error:
+                log.warning("the session was not renewed, trying again: %s", error)
+                await asyncio.sleep(min(pause, self._lifetime_s / 20))
+                pause = min(2 * pause, 60.0)
+                if self._hopeless:
+                    return
+
+    async def ask(self, call: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
+        """Ask one thing, with a POST where there is a body; returns its JSON, which may be a refusal.
+
+        None is what is not there (404). Raises Busy for a rate limit or a penalty that takes too long,
+        NotSent where nothing left or nothing was taken, Denied, and anything else where no answer came.
+        """
+        token = await self.token()
+        answer, data = await self._send(call, body, query, token, self._pace.penalty_s)
+        if answer.status == 401:
+            await self.replace(token)
+            answer, data = await self._send(call, body, query, await self.token(), self._pace.penalty_s)
+        if answer.status == 401:
+            told = "401 with a fresh token: look at TRADOVATE_DEVICE_ID and at what the API key permits"
+            raise Denied(f"Tradovate denies {call}: {told}")
+        if answer.status == 404 and body is None:
+            return None
+        if answer.status == 200 or (answer.status < 500 and refusal(data)):
+            return data
+        raise Unreadable(f"Tradovate answered {call} with {answer.status}")
+
+    # Tokens
+
+    async def replace(self, token: str | None) -> None:
+        """Sign in anew, unless somebody has since `token` was taken; raises NotSent where that fails."""
+        async with self._lock:
+            if self._token != token:
+                return
+            try:
+                await self._sign_in(self._pace.penalty_s)
+            except NotSent:
+                raise
+            except Exception as error:
+                raise NotSent(f"nothing was sent, signing in to Tradovate failed: {error}") from error
+
+    async def _sign_in(self, patience_s: float) -> None:
+        if self._hopeless:  # asking again and again with a wrong password locks the account
+            raise self._hopeless
+        call = "auth/accesstokenrequest"
+        answer, data = await self._send(call, self._proof(), None, None, patience_s)
+        why = refusal(data)
+        if why or answer.status in (400, 401, 423):
+            why = why or f"it answered {answer.status}"
+            self._hopeless = SignInError(f"Tradovate does not let us in: {why}. Look at TRADOVATE_*.")
+            raise self._hopeless
+        self._take(answer, data)
+
+    def _proof(self) -> dict[str, Any]:
+        given = self._credentials
+        secret = {name: value.get_secret_value() for name, value in given if value is not None}
+        cid = secret.get("cid", "")
+        written = {
+            "name": secret.get("username"),
+            "password": secret.get("password"),
+            "appId": "ttflow",
+            "appVersion": "1.0",
+            "deviceId": secret.get("device_id"),
+            "cid": int(cid) if cid.isdigit() else cid,
+            "sec": secret.get("sec"),
+        }
+        return {name: value for name, value in written.items() if value is not None}
+
+    async def _renew(self) -> None:
+        async with self._lock:
+            token = self._token
+            answer, data = await self._send("auth/renewaccesstoken", None, None, token, self._pace.sign_in_s)
+            if answer.status == 401 or refusal(data):
+                await self._sign_in(self._pace.sign_in_s)
+            else:
+                self._take(answer, data)
+
+    def _take(self, answer: Answer, data: Any) -> None:
+        """Take the tokens of an answer; raises Unreadable where there is none."""
+        if answer.status != 200 or not isinstance(data, Mapping) or not data.get("accessToken"):
+            raise Unreadable(f"Tradovate answered {answer.status} without a token")
+        self._token = str(data["accessToken"])
+        self.user_id = data.get("userId", self.user_id)
+        self._lifetime_s = _lifetime(answer, data)
+        self._ends = _now() + self._lifetime_s
+
+    # Requests
+
+    async def _send(
+        self, call: str, body: Any, query: Mapping[str, str] | None, token: str | None, patience_s: float
+    ) -> tuple[Answer, Any]:
+        """Send a request, and again with each ticket that it is answered with."""
+        method = "GET" if body is None else "POST"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        for _ in range(TICKETS):
+            if (left := self._barred_until - _now()) > 0:
+                raise Busy(f"Tradovate wants to be left alone for another {left:.0f} s", left)
+            answer = await self.wire.ask(method, f"/{call}", body, query=query, headers=headers)
+            if answer.status == 429:
+                raise Busy("Tradovate's rate limit is reached", RATE_LIMITED_S)
+            data = _json(answer)
+            if not (isinstance(data, Mapping) and data.get("p-ticket")):
+                return answer, data
+            await self.wait(data, patience_s, signing_in=token is None)
+            ticket = {"p-ticket": data["p-ticket"]}
+            body, query = (
+                ({**body, **ticket}, query) if body is not None else (None, {**(query or {}), **ticket})
+            )
+        raise Busy(f"Tradovate answered {TICKETS} times with a penalty", patience_s)
+
+    async def wait(
+        self, data: Mapping[str, Any], patience_s: float | None = None, *, signing_in: bool = False
+    ) -> None:
+        """Wait as a penalty ticket asks, or leave Tradovate alone for as long where that is too long.
+
+        `patience_s` is how long is not too long, by default as long as a start may wait. Raises Busy, and
+        SignInError for a captcha while signing in.
+        """
+        if data.get("p-captcha"):
+            self._barred_until = _now() + RATE_LIMITED_S
+            told = "Tradovate wants a person to solve a captcha; sign in on its site, or wait an hour"
+            raise SignInError(told, lasting=False) if signing_in else Busy(told, RATE_LIMITED_S)
+        seconds = float(data.get("p-time") or 1)
+        if seconds > (self._pace.sign_in_s if patience_s is None else patience_s):
+            self._barred_until = _now() + seconds
+            raise Busy(f"Tradovate wants to be left alone for {seconds:.0f} s", seconds)
+        await asyncio.sleep(seconds)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _json(answer: Answer) -> Any:
+    """The answer's JSON; None where it is empty or something else, and then its status says enough.
+
+    Raises Unreadable for an answer of 200 that can't be read.
+    """
+    try:
+        return answer.json() if answer.body else None
+    except Unreadable:
+        if answer.status == 200:
+            raise
+        return None
+
+
+def _lifetime(answer: Answer, data: Mapping[str, Any]) -> float:
+    """How long a token is good, in seconds; by the broker's clock where ours is wrong."""
+    ends = moment(data.get("expirationTime"))
+    if ends is None:
+        return USUAL_LIFETIME_S
+    now = datetime.now(UTC)
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        theirs = now
+    if abs((theirs - now).total_seconds()) > SKEW_S:
+        now = theirs
+    return max(0.0, (ends - now).total_seconds())
