@@ -6,6 +6,7 @@ twice, so an order in doubt is looked up by it and never repeated.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -196,9 +197,10 @@ class Orders:
         number = self._events.current.get(order.order_id) or order.broker_order_id
         if number is not None:
             path = f"{path_of(self._accounts.number(order))}/orders/{number}"
-            data: Data = await self._session.ask("GET", path)
-            if outcome(data) == "accepted":
-                return data
+            with contextlib.suppress(Refused):  # an id of yesterday's: look by ours
+                data: Data = await self._session.ask("GET", path)
+                if outcome(data) == "accepted":
+                    return data
         found = await self._accounts.matching(order)
         return next((data for data in found if outcome(data) == "accepted"), None)
 

@@ -65,7 +65,9 @@ class Tastytrade(Fake):
         return routes(self)
 
     def close(self) -> None:
-        """Forget what was to come later."""
+        """Forget what was to come later, and hang up."""
+        for socket in tuple(self.sockets):
+            socket.close(1001, "the fake stops")
         for handle in self._later:
             handle.cancel()
 

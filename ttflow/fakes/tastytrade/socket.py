@@ -57,6 +57,7 @@ class StreamHandler(WebSocketHandler):
         except (ValueError, KeyError, TypeError):
             self._answer({}, "error", message="invalid-message")
             return
+        self.fake.heard(str(action))
         if token not in self.fake.tokens:
             self._answer(said, "error", message="not-authorized")
         elif action == "connect":
