@@ -188,7 +188,13 @@ def _check_words(said: Said, known: Iterable[list[str]]) -> None:
     for depth, (key, word) in enumerate(zip(("firm", "program", "size"), said.words, strict=True)):
         there = {parts[depth] for parts in known if parts[:depth] == [*said.words[:depth]] and parts[depth:]}
         if word and word not in there:
-            raise said.wrong(key, f"is no {key} whose rules are known", did_you_mean(word, there))
+            remedy = did_you_mean(word, there) if key != "size" else f"known are {_listed(there)}"
+            raise said.wrong(key, f"is no {key} whose rules are known", remedy)
+
+
+def _listed(sizes: Iterable[str]) -> str:
+    """List sizes from the smallest: one that was mistaken for another could cost the account."""
+    return ", ".join(sorted(sizes, key=lambda size: (len(size), size)))
 
 
 NEEDED = ("start_balance", "drawdown", "trail", "session_start", "tz")
