@@ -17,6 +17,7 @@ from ttflow.answering import Guarded, explained
 from ttflow.book.rows import EVERYWHERE
 from ttflow.journal import Reader
 from ttflow.template import RECOMMENDED
+from ttflow.tradingview import MOST_IMPORTED, imported
 
 Row = dict[str, Any]
 
@@ -237,6 +238,27 @@ class Mode(Command):
                 self.done(await self.desk.set_mode(strategy, body["mode"], reason))
 
 
+class Import(Command):
+    """Take trades that were no orders of ours into a strategy's backtest."""
+
+    async def post(self, strategy: str) -> None:
+        """Take in `{"source": "…", "trades": [{…}, …]}`; answers how many were not there yet: `imported`."""
+        body = self.body()
+        given = body.get("trades")
+        if not isinstance(given, list) or len(given) > MOST_IMPORTED:
+            text = f"trades has to be a list of at most {MOST_IMPORTED} trades."
+            raise Refusal(400, "invalid_request", text)
+        try:
+            trades = [imported(told, strategy, 0) for told in given]
+        except (TypeError, ValueError):
+            text = "A trade is not as ttflow import sends it; send the file with that command."
+            raise Refusal(400, "invalid_request", text) from None
+        with explained():
+            async with asyncio.timeout(WAIT_S):
+                added = await self.desk.import_trades(strategy, trades, str(body.get("source", "")))
+                self.write_json({"status": "ok", "imported": added})
+
+
 class TestAlert(Command):
     """Send an alert of our own down the real path, on paper: the first buys one, the next closes it."""
 
@@ -275,5 +297,6 @@ def routes() -> list[tuple[Any, ...]]:
         (r"/api/groups/([^/]+)/(halt|resume|flatten)", Switch),
         (r"/api/prices", Prices),
         (r"/api/strategies/([^/]+)/mode", Mode),
+        (r"/api/strategies/([^/]+)/import", Import),
         (r"/api/test-alert", TestAlert),
     ]

@@ -33,11 +33,12 @@ from ttflow.journal import Journal, Reader
 from ttflow.journal.journal import utc_now
 from ttflow.masking import mask_secrets
 from ttflow.notify import Notifier, Told
-from ttflow.order import OrderStatus
+from ttflow.order import OrderStatus, Trade
 from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
 from ttflow.settings import Settings
 from ttflow.ticket import Ticket
+from ttflow.tradingview import MOST_IMPORTED, written
 from ttflow.webhook import Receipt
 from ttflow.words import plain
 
@@ -93,6 +94,7 @@ class Desk:
         self._telling: set[asyncio.Task[None]] = set()
         self._lost: dict[str, datetime] = {}
         self._draining = self._stopping = False
+        self._importing = asyncio.Lock()
         self._conflation = Conflation(self._keep_prices)
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -306,6 +308,27 @@ class Desk:
             raise RequestError(f"There is no step {unknown[0]!r}; a step is {', '.join(STEPS)}.")
         data = {"command": "script", "scope": account, "steps": list(steps)}
         return await self._keep_and_decide(Kind.COMMAND, data)
+
+    async def import_trades(self, strategy: str, trades: Sequence[Trade], source: str) -> int:
+        """Take trades of `read_trades` into a strategy's backtest; returns how many were not there yet.
+
+        `source` says where they come from, in one line. Trades that are there are left out, so that
+        importing them again changes nothing. Raises RequestError for a name or a source that is none.
+        """
+        for name, text, most in (("strategy", strategy, 128), ("source", source, 200)):
+            if not 0 < len(text) <= most or text != text.strip() or not text.isprintable():
+                raise RequestError(f"The {name} has to be one line of at most {most} characters.")
+        added = 0
+        async with self._importing:  # what another import is about to write would not be found
+            for start in range(0, len(trades), MOST_IMPORTED):
+                chunk = {trade.trade_id: trade for trade in trades[start : start + MOST_IMPORTED]}
+                there = {row["trade_id"] for row in self.reader.rows("trades", trade_id=list(chunk))}
+                fresh = [written(trade) for name, trade in chunk.items() if name not in there]
+                if fresh:
+                    data = {"command": "import", "strategy": strategy, "source": source, "trades": fresh}
+                    await self._keep_and_decide(Kind.COMMAND, data)
+                    added += len(fresh)
+        return added
 
     def see_price(self, symbol: str, price: object) -> None:
         """Tell the desk a price, without waiting; raises RequestError for what is no price."""

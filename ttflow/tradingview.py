@@ -25,6 +25,9 @@ from ttflow.words import ZERO, decode, evolve, plain, tidy, to_dict
 GROUP, ACCOUNT = "backtest", "tradingview"
 """The account group and the account of imported trades; no order ever goes there."""
 
+MOST_IMPORTED = 150
+"""How many trades go into one input, and so into one call of the API, whose bodies are small."""
+
 TRADES, ALERTS = "list of trades", "log of alerts"
 """What TradingView calls the files that are read here."""
 

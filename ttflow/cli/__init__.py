@@ -11,7 +11,7 @@ import os
 import click
 
 from ttflow import __version__
-from ttflow.cli import alerts, fakes, operating, reading, serving
+from ttflow.cli import alerts, fakes, importing, operating, reading, serving
 from ttflow.cli.base import Commands
 
 
@@ -34,7 +34,14 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (*serving.COMMANDS, *alerts.COMMANDS, *reading.COMMANDS, *operating.COMMANDS, *fakes.COMMANDS):
+for command in (
+    *serving.COMMANDS,
+    *alerts.COMMANDS,
+    *reading.COMMANDS,
+    *importing.COMMANDS,
+    *operating.COMMANDS,
+    *fakes.COMMANDS,
+):
     main.add_command(command)
 
 __all__ = ["main"]

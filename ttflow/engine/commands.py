@@ -1,16 +1,18 @@
-"""Commands: halt, resume, flatten, a strategy's mode, the simulator's script, a notice from outside."""
+"""Commands: halt, resume, flatten, a strategy's mode, the simulator's script, a notice, an import."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ttflow.book.ledger import Flattening, Ledger
 from ttflow.book.reconcile import MANUAL
-from ttflow.book.rows import EVERYWHERE, Halt, Script
+from ttflow.book.rows import EVERYWHERE, Halt, Script, Strategy
 from ttflow.engine.books import Books
 from ttflow.engine.modes import where
 from ttflow.order import Leg, Order
 from ttflow.ticket import Reason
+from ttflow.tradingview import imported
 from ttflow.words import evolve
 
 
@@ -32,6 +34,8 @@ class Commands(Books):
                 self.state.put("scripts", row)
             case "notice":
                 self.notice(data["kind"], data["severity"], data["text"])
+            case "import":
+                self._import(data["strategy"], data["source"], data["trades"])
 
     def _halt(self, command: str, scope: str, reason: str) -> None:
         """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone.
@@ -46,6 +50,15 @@ class Commands(Books):
         for order in self.all_orders():
             if state == "halted" and order.leg is Leg.OPEN and _within(scope, order):
                 self.withdraw(order, "a halt", reason=Reason.TRADING_HALTED)
+
+    def _import(self, strategy: str, source: str, trades: Sequence[Mapping[str, Any]]) -> None:
+        """Take round trips that were no orders of ours into a strategy's history, which begins with them."""
+        if strategy not in self.state.strategies:
+            row = Strategy(strategy=strategy, seq=self.seq, first_seen_at=self.now)
+            self.state.put("strategies", row)
+        for told in trades:
+            self.state.put("trades", imported(told, strategy, self.seq))
+        self.notice("import", "info", f"{len(trades)} trades from {source} are in {strategy}'s backtest now.")
 
     def _flatten_all(self, scope: str, reason: str) -> None:
         for ledger in sorted(self.state.ledgers.values(), key=lambda row: row.key):

@@ -27,7 +27,7 @@ Count = Annotated[Whole, Field(ge=2, le=LONGEST)]
 Sure = Annotated[Seconds, Field(ge=0.5, le=0.999)]
 Ratio = Annotated[Seconds, Field(le=100)]
 Hours = Annotated[Seconds, Field(le=8760)]
-Changes = Annotated[Whole, Field(ge=1, le=1000)]
+Changes = Annotated[Whole, Field(ge=1, le=20)]
 Money = Annotated[Number, Field(gt=0)]
 
 
