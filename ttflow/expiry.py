@@ -77,6 +77,7 @@ def observed(day: date) -> date:
 
 
 _JUNETEENTH_SINCE = 2022
+_NOVEMBER = 11
 
 
 def _nth(year: int, month: int, weekday: int, count: int) -> date:
@@ -95,10 +96,10 @@ def _month_end(year: int, month: int) -> date:
 
 _RULE = re.compile(
     r"(?:(?P<before>[1-9][0-9]?) before )?"
-    r"(?:day (?P<day>[1-9]|[12][0-9]|3[01])|open day (?P<open>[1-9]|[12][0-9]|3[01])"
-    r"|(?P<monday>monday after 1st friday)|(?P<nth>[1-5])(?:st|nd|rd|th) (?P<weekday>WEEKDAY)"
-    r"|last (?P<clear>clear )?(?P<last>WEEKDAY)"
-    r"|(?P<th>[1-9]|1[0-9])(?:st|nd|rd|th) business day|(?P<end>last business day))"
+    r"(?:day (?P<day>[1-9]|1[0-9]|2[0-8])|open day (?P<open>[1-9]|1[0-9]|2[0-8])"
+    r"|(?P<monday>monday after 1st friday)|(?P<nth>[1-4])(?:st|nd|rd|th) (?P<weekday>WEEKDAY)"
+    r"|(?P<clear>last clear thursday)|last (?P<last>WEEKDAY)"
+    r"|(?P<th>[1-9]|1[0-5])(?:st|nd|rd|th) business day|(?P<end>last business day))"
     r"(?P<prior> of prior month)?".replace("WEEKDAY", "|".join(_WEEKDAYS))
 )
 
@@ -112,11 +113,11 @@ def is_rule(text: str) -> bool:
 def expiry(rule: str, year: int, month: int) -> date:
     """The day that a rule gives for a contract month.
 
-    `[N before] DAY [of prior month]`, N being business days. DAY is `3rd friday`, `last friday`, `last clear
-    thursday` (the last one that neither is a holiday nor has one among the four weekdays before it), `monday
-    after 1st friday`, `last business day`, `10th business day`, `day 15`, or `open day 25`: that day, or the
-    business day before it, before N is counted. Without N, a day that is no business day becomes the one
-    before it. Raises ValueError for anything else.
+    `[N before] DAY [of prior month]`, N being business days. DAY is `3rd friday`, `last friday`, `last
+    clear thursday`, `monday after 1st friday`, `last business day`, `10th business day`, `day 15`, or `open
+    day 25`, which is that day or the business day before it. A clear Thursday comes before Thanksgiving,
+    and neither is a holiday nor has one among the four weekdays before it (feeder cattle, CME rule 10202).
+    Without N, a day that is no business day becomes the one before it. Raises ValueError for anything else.
     """
     found = _RULE.fullmatch(rule)
     if found is None:
@@ -135,15 +136,22 @@ def _anchor(found: re.Match[str], year: int, month: int) -> date:
         return _nth(year, month, _FRIDAY, 1) + 3 * _DAY
     if found["nth"]:
         return _nth(year, month, _WEEKDAYS.index(found["weekday"]), int(found["nth"]))
+    if found["clear"]:
+        return _clear(min(_last(year, month, _THURSDAY), _before_thanksgiving(year, month)))
     if weekday := found["last"]:
-        day = _last(year, month, _WEEKDAYS.index(weekday))
-        return _clear(day) if found["clear"] else day
+        return _last(year, month, _WEEKDAYS.index(weekday))
     if number := found["th"]:
         return _business_day(year, month, int(number))
     return business_days_before(_month_end(year, month), 0)
 
 
+def _before_thanksgiving(year: int, month: int) -> date:
+    """The last Thursday before Thanksgiving in November, no limit in other months."""
+    return thanksgiving(year) - 7 * _DAY if month == _NOVEMBER else date.max
+
+
 def _clear(day: date) -> date:
+    """Go back in weeks until neither the day nor one of the four weekdays before it is a holiday."""
     while not all(is_business_day(day - timedelta(days=back)) for back in _working_week(day)):
         day -= timedelta(days=7)
     return day

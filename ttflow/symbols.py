@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from ttflow.errors import SymbolError
 from ttflow.expiry import business_days_before, expiry
-from ttflow.instrument import OPTION, Instrument, futures, instrument, is_pair, root, ticker
+from ttflow.instrument import OPTION, Instrument, futures, instrument, is_currency, is_pair, root, ticker
 
 MONTHS = "FGHJKMNQUVXZ"
 """The letters of the contract months, January to December."""
@@ -75,11 +75,12 @@ def kind(symbol: str) -> Kind:
         return "option"
     if is_pair(name):
         return "pair"
-    return "stock" if _STOCK.fullmatch(name.rpartition(":")[2]) else "other"
+    return "stock" if _STOCK.fullmatch(name.removeprefix(_AMERICAN)) else "other"
 
 
 _PAIR = re.compile(r"(?P<coin>[A-Z0-9]{2,})USD")
-_STOCK = re.compile(r"[A-Z]{1,5}(?:[./][A-Z]{1,2})?")
+_STOCK = re.compile(r"[A-Z]{1,5}(?:\.[A-Z]{1,2})?")
+_AMERICAN = "US:"
 
 
 def _named(symbol: str) -> _Named | None:
@@ -267,8 +268,8 @@ def _at_tastytrade(symbol: str) -> str:
     if what == "option":
         return _occ(name)
     if what == "stock":
-        return name.rpartition(":")[2].replace(".", "/")
-    if what == "pair" and (pair := _PAIR.fullmatch(name)):
+        return name.removeprefix(_AMERICAN).replace(".", "/")
+    if what == "pair" and (pair := _PAIR.fullmatch(name)) and not is_currency(name):
         return f"{pair['coin']}/USD"
     raise SymbolError(
         f"tastytrade can't trade {symbol}; use a stock (AAPL), a contract (ESZ2026), "
@@ -325,9 +326,8 @@ def _from_tastytrade(name: str, on: date) -> str:
         return _contract_or_name(name, on)
     if name.endswith("/USD") or OPTION.fullmatch(name):
         return root(name)
-    if _STOCK.fullmatch(name):
-        return root(f"US:{name.replace('/', '.')}")
-    return name
+    stock = name.replace("/", ".")
+    return root(_AMERICAN + stock) if _STOCK.fullmatch(stock) else name
 
 
 _READERS: Mapping[str, Callable[[str, date], str]] = {
