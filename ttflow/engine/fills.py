@@ -145,7 +145,8 @@ class Fills(Base):
         told = why or reason.meaning
         if status is OrderStatus.REJECTED:
             name = f"{order.account_group}/{order.account}"
-            self.notice("rejected", "warning", f"{name}: {order.side} {order.symbol} was rejected: {told}")
+            what = f"{order.side} {plain(order.quantity)} {order.symbol}"
+            self.notice("rejected", "warning", f"{name}: {what} was rejected: {told}")
         ticket = self._ticket_of(order)
         if ticket is None:
             return
@@ -160,7 +161,8 @@ class Fills(Base):
         pause = pause_after(plan.attempt)
         if plan.attempt == 1:
             name = f"{ticket.strategy} in {ticket.account_group}/{ticket.account}"
-            self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {told}")
+            again = f"{told.rstrip('.')}. It is tried again until it is done."
+            self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {again}")
         text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
         waiting = evolve(
             ticket.to(Status.OPEN),

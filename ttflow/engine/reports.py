@@ -71,8 +71,7 @@ class Reports(Orders):
                     self.effects.append(Effect("cancel", order))
             case "unknown" if call == "find":
                 self._look_later(order, LOOK_PAUSE)
-                text = f"Order {order.order_id} is in doubt, and the broker gives no answer about it."
-                self.notice("unknown_order", "critical", text)
+                self._in_doubt(order, "the broker gives no answer about it. It is asked again every minute.")
             case "unknown":
                 self.doubt(order, reason or "the broker did not answer")
             case "refused":
@@ -88,10 +87,13 @@ class Reports(Orders):
                 self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, reason)
             case "not_found":
                 self.state.put("orders", order)
-                text = (
-                    f"Order {order.order_id} is in doubt: the broker does not know it; a person must decide."
-                )
-                self.notice("unknown_order", "critical", text)
+                self._in_doubt(order, "the broker does not know it. Look there: a person must decide.")
+
+    def _in_doubt(self, order: Order, why: str) -> None:
+        """Tell that nobody knows whether an order reached its broker."""
+        what = f"{order.side} {plain(order.quantity)} {order.symbol} (order {order.order_id})"
+        place = f"{order.account_group}/{order.account}"
+        self.notice("unknown_order", "critical", f"{place}: {what} is in doubt, and {why}")
 
     def _look_later(self, order: Order, pause: timedelta) -> None:
         """Look an outside order up again after a while."""
