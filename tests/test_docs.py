@@ -26,6 +26,7 @@ from ttflow.inputs import Kind
 from ttflow.journal.schema import TABLES
 from ttflow.operators.core import Operator
 from ttflow.order import OrderStatus
+from ttflow.settings.firms import FirmRules, merged, shipped
 from ttflow.settings.sources import ENVIRONMENT
 from ttflow.ticket import MEANINGS, Reason, Status
 
@@ -122,8 +123,86 @@ def _statuses() -> str:
     return "\n".join(["| of a | statuses |", "|---|---|", *rows])
 
 
+def _firm_pages() -> str:
+    """Every firm with the rows of its programs and sizes, where they were read, and what is not confirmed."""
+    return "\n\n".join(_firm(name) for name in shipped() if "-" not in name)
+
+
+def _firm(name: str) -> str:
+    firm = merged({}, name)
+    told = [
+        (
+            "Automated trading",
+            f"{firm.automation}{' on these: ' if firm.conditions else ''}{firm.conditions or ''}",
+        ),
+        ("A day begins", f"{firm.session_start} {firm.tz}, on the evening before"),
+        ("Last entry", firm.last_entry),
+        ("Flat by", firm.flat_at),
+        ("On a day of early close flat", _before_close(firm.early_flat_s)),
+        ("Micros that count as one mini", firm.micro_ratio),
+        ("News", firm.news),
+        (
+            "The window around them",
+            firm.news_window_s and f"{firm.news_window_s} seconds before and after",
+        ),
+        ("Most trades a day", firm.trades_a_day),
+    ]
+    facts = [f"- {what}: {value}." for what, value in told if value is not None]
+    notes = [
+        f"- `{table}`: {rules.note}"
+        for table, rules in shipped().items()
+        if _is_of(table, name) and rules.note
+    ]
+    sources = [f"- {place}" for place in firm.source or ()]
+    parts = (
+        f"### {firm.title}",
+        "\n".join(facts).replace("..", "."),
+        _firm_rows(name),
+        "Notes:",
+        "\n".join(notes),
+    )
+    return "\n\n".join((*parts, "Sources:", "\n".join(sources)))
+
+
+def _is_of(table: str, firm: str) -> bool:
+    return table.split("-")[0] == firm
+
+
+def _before_close(seconds: int | None) -> str:
+    return f"{seconds // 60} minutes before the exchange closes" if seconds else "when the exchange closes"
+
+
+def _stops(row: FirmRules) -> bool:
+    return row.trail != "static" and row.lock is not None and row.start_balance is not None
+
+
+def _firm_rows(firm: str) -> str:
+    heads = "rules | automation | start | maximum loss | trails | stops at | daily loss | minis | caps | read"
+    rows = [f"| {heads} |", "|" + "---|" * 10]
+    for table in shipped():
+        if _is_of(table, firm) and table.count("-") == 2:
+            row = merged({}, *table.split("-"))
+            stops = row.start_balance + row.lock if _stops(row) else None
+            caps = ", ".join(f"{root} {most}" for root, most in (row.caps or {}).items())
+            daily = row.daily_loss and f"{row.daily_loss} ({row.daily_loss_action})"
+            cells = (
+                row.start_balance,
+                row.drawdown,
+                row.trail,
+                stops,
+                daily,
+                row.contracts,
+                caps,
+                row.verified,
+            )
+            shown = ["" if cell is None else str(cell) for cell in (row.automation, *cells)]
+            rows.append(f"| `{table}` | {' | '.join(shown)} |")
+    return "\n".join(rows)
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": _command_table,
+    "firms": _firm_pages,
     "help": _command_pages,
     "operators": _operator_table,
     "reasons": _reason_table,

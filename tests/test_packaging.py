@@ -35,7 +35,13 @@ def named(requirement: str) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    ["py.typed", "instruments.csv", "sample/alerts.jsonl", *(f"dashboard/{name}" for name in _TYPES)],
+    [
+        "py.typed",
+        "instruments.csv",
+        "firms/firms.toml",
+        "sample/alerts.jsonl",
+        *(f"dashboard/{name}" for name in _TYPES),
+    ],
 )
 def test_data_files_are_in_the_package(path):
     assert files("ttflow").joinpath(path).is_file()

@@ -1,16 +1,19 @@
 """Firms in the settings: what is shipped is whole, the user's goes over it, what is wrong is refused."""
 
 import json
+import re
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from ttflow.errors import SettingsError
-from ttflow.firms import Standing, rules_of
+from ttflow.firms import Standing, opt_in_sentence, rules_of
 from ttflow.settings import Settings, load
 from ttflow.settings.firms import FirmRules, merged, names, shipped
 
+PAGE = (Path(__file__).parents[2] / "docs" / "firms.md").read_text(encoding="utf-8")
 PROGRAMS = {
     "topstep": ("combine", "express_funded", "live_funded"),
     "apex": ("evaluation_eod", "evaluation_intraday", "performance_eod", "performance_intraday", "legacy"),
@@ -60,7 +63,8 @@ def test_every_row_has_its_source_its_date_and_all_that_a_floor_needs(name):
     firm, program, size = name.split("-")
     row = merged({}, firm, program, size)
 
-    assert row.source
+    # The page of the firms gives the firm's sources for all of its rows.
+    assert row.source == merged({}, firm).source != ()
     assert date(2026, 1, 1) <= row.verified <= date(2026, 11, 22)
     assert row.automation in {"conditional", "forbidden"}
     assert (row.drawdown and row.trail and row.session_start and row.tz and row.flat_at) is not None
@@ -342,6 +346,24 @@ def test_what_no_rules_can_be_made_of_is_refused_with_its_place_and_a_remedy(
     refused, toml, key, number, problem, remedy
 ):
     assert refused(toml) == f"{key} (from ttflow.toml line {number}): {problem}; {remedy}"
+
+
+def test_the_settings_that_the_page_shows_are_accepted(start):
+    shown = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
+    assert len(shown) == 2
+    settings = start("[groups.topstep]\nprogram='combine'\nsize='50K'\n" + "".join(shown))
+    first, second = (rules_of(settings.groups["apex"], name, settings.firms) for name in ("first", "second"))
+    assert (first.size, Standing.begin(second).floor) == ("50K", 101_250 - 3_000)
+    rules = rules_of(settings.groups["topstep"], "main", settings.firms)
+    assert (rules.flat_at, rules.daily_loss) == ("15:05", 0)
+
+
+@pytest.mark.parametrize(
+    ("firm", "program"), [("apex", None), ("tradeday", None), ("topstep", None), ("topstep", "live_funded")]
+)
+def test_the_page_tells_the_sentences_that_are_wanted(firm, program):
+    assert f"| `{opt_in_sentence(firm, program)}` |" in PAGE
 
 
 def test_a_live_funded_account_needs_its_start_and_then_has_a_floor(start):
