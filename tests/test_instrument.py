@@ -1,15 +1,23 @@
 """Symbols, their roots, and the exact steps of prices and quantities."""
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttflow.calendars import ALWAYS, DAYS, Calendar, calendar_of
+from ttflow.errors import SettingsError
 from ttflow.expiry import is_rule
 from ttflow.instrument import Instrument, Table, futures, in_force, install, instrument, root, ticker, using
+from ttflow.settings import InstrumentSettings, Settings, load
+from ttflow.settings.instruments import table
 from ttflow.words import ONE, Side
 
 # As TradingView's symbols page and the exchanges state them: dollars per point, tick, dollars per tick.
@@ -85,6 +93,7 @@ def test_a_month_letter_is_not_mistaken_for_part_of_the_root(symbol, expected):
         ("ES0!", "ES0!"),
         ("ESA6", "ESA6"),
         ("ESZ206", "ESZ206"),
+        ("ESZ1999", "ESZ1999"),
         ("NASDAQ:AAPL/NASDAQ:MSFT", "NASDAQ:AAPL/NASDAQ:MSFT"),
         ("", ""),
     ],
@@ -286,3 +295,129 @@ def test_no_two_roots_have_the_same_name_at_projectx():
 
     assert len(set(names)) == len(names)
     assert all(name == known.root for name in names if (known := futures().get(name)))
+
+
+# ── The documents ──
+
+PAGE = Path(__file__).parent.parent / "docs" / "instruments.md"
+
+
+def test_the_page_shows_the_table_as_it_is_and_every_calendar():
+    text = PAGE.read_text(encoding="utf-8")
+    shown = re.findall(
+        r"^\| `(\w+)` \| ([^|]*) \| ([\d.]+) \| ([\d.]+) \| (\w+) \|(.*)\|(.*)\| (\d+) \|(.*)\|$", text, re.M
+    )
+
+    assert [[cell.strip() for cell in row] for row in shown] == [
+        [
+            known.root, known.exchange, f"{known.tick_size:f}", f"{known.point_value:f}", known.months,
+            known.last_trade, known.first_notice, str(known.roll_days),
+            f"{known.per_mini} = 1 {known.mini}" if known.mini else "",
+        ]
+        for known in Table().futures.values()
+    ]  # fmt: skip
+    for days in set(DAYS) - {"always"}:
+        assert f"| `{days}` |" in text
+
+
+# ── The settings ──
+
+NEW = """
+[instruments.FDAX]
+tick_size = 1
+point_value = 25
+currency = "EUR"
+months = "HMUZ"
+last_trade = "3rd friday"
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    def start(toml):
+        (tmp_path / "ttflow.toml").write_text(toml, encoding="utf-8")
+        return load(environ={}, cwd=tmp_path)
+
+    return start
+
+
+def test_what_is_given_goes_over_what_is_shipped_and_the_rest_stays(start):
+    mine = table(start("[instruments.ES]\nroll_days = 2\n[instruments.AAPL]\nlot = 1").instruments)
+
+    shipped = Table().futures
+    assert mine.futures["ES"].roll_days == 2
+    assert {name: known for name, known in mine.futures.items() if name != "ES"} == {
+        name: known for name, known in shipped.items() if name != "ES"
+    }
+    assert (mine.instrument("AAPL").lot, mine.instrument("MSFT").lot) == (1, Decimal("0.000001"))
+
+
+def test_a_future_that_is_not_shipped_is_made_whole(start):
+    found = table(start(NEW).instruments).instrument("FDAXZ6")
+
+    assert (found.root, found.point_value, found.tick_size, found.currency) == ("FDAX", 25, 1, "EUR")
+    assert (found.lot, found.roll_days, found.listed) == (1, 1, "HMUZ")
+    assert calendar_of(found) == ALWAYS
+
+
+def test_hours_of_the_users_own_make_its_calendar(start):
+    hours = 'hours = "02:10-22:00"\ncalendar = "weekdays"\ntz = "Europe/Berlin"'
+    found = table(start(NEW + hours).instruments).instrument("FDAX1!")
+
+    assert calendar_of(found) == Calendar("weekdays", "02:10-22:00", "Europe/Berlin")
+
+
+def test_instruments_and_front_months_are_journaled_with_the_start_and_come_back(start):
+    given = start(NEW + '[contracts]\nES = "ESH2027"')
+    written = json.loads(json.dumps(given.deciding()))
+    back = Settings.from_public(written)
+
+    assert back.contracts == {"ES": "ESH2027"}
+    assert back.instruments == given.instruments
+    assert table(back.instruments).futures == table(given.instruments).futures
+
+
+def test_the_days_that_settings_know_are_those_of_the_calendars():
+    annotation = InstrumentSettings.model_fields["calendar"].annotation
+
+    assert {*get_args(get_args(annotation)[0]), "always"} == set(DAYS)
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("[instruments.ES]\ntick_size = 0", "instruments.ES.tick_size .*is too small; give more than 0"),
+        ("[instruments.ES]\nticksize = 1", "instruments.ES.ticksize .*unknown key; did you mean tick_size"),
+        ("[instruments.es]\nlot = 1", "instruments.es .*is no root; write it in capitals"),
+        (
+            '[instruments."ES1!"]\nlot = 1',
+            "is no root; write it in capitals and without a contract, such as ES",
+        ),
+        ('[instruments.ES]\nmonths = "ZH"', 'instruments.ES.months .*no contract months; .* such as "HMUZ"'),
+        (
+            '[instruments.ES]\nmonths = "FH"',
+            "instruments.ES.months .*has a month that is not listed; add it to l",
+        ),
+        (
+            '[instruments.ES]\nlast_trade = "friday"',
+            "instruments.ES.last_trade .*is no rule for a day; write one",
+        ),
+        ("[instruments.ES]\nroll_days = 0", "instruments.ES.roll_days .*is too small; give 1 or more"),
+        ('[instruments.ES]\nhours = "9-17"', 'instruments.ES.hours .*are no hours; write "17:00-16:00"'),
+        ('[instruments.ES]\ntz = "Mars"', "instruments.ES.tz .*is not a time zone"),
+        ('[instruments.ES]\nmini = "SP"', "instruments.ES.mini .*is no known root; name the larger contract"),
+        (
+            '[instruments.AB]\nmonths = "H"\ntick_size = 1\npoint_value = 1',
+            "AB.last_trade .*is missing; add it",
+        ),
+        ('[instruments.AB]\nlast_trade = "3rd friday"', "AB.last_trade .*only a future has it; add months"),
+        (NEW + 'hours = "09:00-17:00"', "FDAX.hours .*needs a calendar and tz; add calendar"),
+        ('[contracts]\nXYZ = "XYZZ2026"', "contracts.XYZ .*is no future's root; write one such as ES"),
+        ('[contracts]\nES = "ESZ6"', 'contracts.ES .*is no contract of ES; write one such as "ESH2027"'),
+        ('[contracts]\nES = "NQZ2026"', "contracts.ES .*is no contract of ES"),
+        ('[contracts]\nES = "ESF2027"', "contracts.ES .*is no contract of ES"),
+    ],
+)
+def test_what_is_half_described_stops_the_start(start, toml, told):
+    with pytest.raises(SettingsError, match=told):
+        start(toml)

@@ -178,7 +178,7 @@ _AMERICAN = "US"
 _FUTURES_EXCHANGES = frozenset({"CME", "CBOT", "NYMEX", "COMEX"})
 _STOCK_EXCHANGES = frozenset({_AMERICAN, "NYSE", "NASDAQ", "AMEX", "ARCA", "BATS", "CBOE", "IEX", "OTC"})
 
-_CONTRACT = re.compile(r"[1-9][0-9]?!|[FGHJKMNQUVXZ](?:[0-9]{1,2}|[0-9]{4})")
+_CONTRACT = re.compile(r"[1-9][0-9]?!|[FGHJKMNQUVXZ](?:20[0-9]{2}|[0-9]{1,2})")
 
 
 def _exchange(symbol: str) -> str:
