@@ -1,0 +1,1103 @@
+"""Tradovate's adapter against its fake: each call, each fault, the laws held against what the fake has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
+from ttflow.brokers.base import connect as connect_all
+from ttflow.brokers.http import Cut, Unreadable
+from ttflow.brokers.tradovate import Pace, Tradovate, connect
+from ttflow.brokers.tradovate.login import shared
+from ttflow.brokers.tradovate.mirror import KEPT, Mirror
+from ttflow.brokers.tradovate.wire import refusal
+from ttflow.fakes.server import serve
+from ttflow.fakes.tradovate import TradovateFake
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.settings import Settings
+from ttflow.words import OrderType, Side, evolve
+
+DEADLINE_S = 20
+PACE = Pace(
+    beat_s=0.05,
+    silence_s=0.4,
+    retry_s=0.01,
+    retry_most_s=0.05,
+    penalty_s=0.3,
+    sign_in_s=5,
+    settle_s=0.03,
+    answer_s=5,
+)
+CREDENTIALS = {
+    "username": "u",
+    "password": "hush-hush",
+    "cid": "12",
+    "sec": "not-to-be-told",
+    "device_id": "d",
+}
+_ids = count(1)
+
+
+def settings(address, credentials=CREDENTIALS, **groups):
+    given = groups or {"desk": {}}
+    usual = {"broker": "tradovate", "live": True, "base_url": address}
+    return Settings.model_validate(
+        {
+            "secrets": ("a-webhook-secret",),
+            "credentials": {"tradovate": dict(credentials)},
+            "groups": {name: {**usual, **group} for name, group in given.items()},
+        }
+    )
+
+
+def order(side="buy", quantity=1, type="market", *, leg=Leg.OPEN, symbol="ESZ2026", **fields):
+    """An order on its way out, with an id of its own."""
+    levels = {name: Decimal(fields.pop(name)) for name in ("limit_price", "stop_price") if name in fields}
+    known = {
+        "seq": 1,
+        "order_id": f"tt-{next(_ids)}",
+        "alert_id": None,
+        "strategy": "walker",
+        "account_group": "desk",
+        "account": "main",
+        "broker": "tradovate",
+        "leg": leg,
+        "attempt": 1,
+        "symbol": symbol,
+        "side": Side(side),
+        "quantity": Decimal(quantity),
+        "type": OrderType(type),
+        "limit_price": None,
+        "stop_price": None,
+        "status": OrderStatus.SUBMITTING,
+        "submitted_at": datetime(2026, 11, 22, 15, 0, tzinfo=UTC),
+        "root": "ES",
+        "theirs": Decimal(quantity),
+    }
+    return Order(**{**known, **levels, **fields})
+
+
+class Bench:
+    """A fake that is served, and the adapters that reach it; `told` is what they told, in order."""
+
+    def __init__(self, served, pace=PACE):
+        self.served, self.fake, self.pace, self.told, self.brokers = served, served.fake, pace, [], []
+
+    def broker(self, name="desk", **groups):
+        chosen = settings(self.served.address, **groups)
+        made = Tradovate(
+            chosen.groups[name], shared(self.served.address + "/v1", chosen.credentials.tradovate, self.pace)
+        )
+        self.brokers.append(made)
+        return made
+
+    async def opened(self, name="desk", **groups):
+        made = self.broker(name, **groups)
+        await made.open(self.told.append)
+        return made
+
+    def fault(self, kind, count=1):
+        self.fake.faults.ask(kind, count)
+
+    def price(self, price, symbol="ESZ2026"):
+        self.fake.exchange.price(symbol, Decimal(price))
+        self.fake.flush()
+
+    def reports(self, of):
+        return [told for told in self.told if isinstance(told, Report) and told.order_id == of.order_id]
+
+    def links(self):
+        return [told.up for told in self.told if isinstance(told, Link)]
+
+    def told_fills(self, of, *more):
+        """The fills that were told of an order, by id, as the desk books them: each once."""
+        return {fill["fill_id"]: fill for report in (*self.reports(of), *more) for fill in report.fills}
+
+    def held(self, of):
+        """The orders that the fake holds under an order's id."""
+        return [row for row in self.fake.exchange.state()["orders"] if row["client_id"] == of.order_id]
+
+    async def until(self, true):
+        async with asyncio.timeout(DEADLINE_S):
+            while not true():  # noqa: ASYNC110  # what is waited for is another server's state
+                await asyncio.sleep(0.002)
+
+    async def ended(self, of, outcome):
+        await self.until(lambda: any(report.outcome == outcome for report in self.reports(of)))
+        return next(report for report in self.reports(of) if report.outcome == outcome)
+
+
+def bench(work, pace=PACE, **fake):
+    """Serve a fake, let `work` use it, and close everything."""
+
+    async def main():
+        served = await serve(
+            TradovateFake(**{"beat_s": 0.05, "late_s": 0.03, "slow_s": 0.1, "penalty_s": 0.05, **fake})
+        )
+        made = Bench(served, pace)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await work(made)
+        finally:
+            for broker in made.brokers:
+                await broker.close()
+            await served.close()
+
+    return asyncio.run(main())
+
+
+# Signing in
+
+
+def test_a_group_reaches_its_own_address_and_a_fake_with_or_without_v1():
+    chosen = settings(
+        None, desk={"base_url": "http://127.0.0.1:9"}, paper={}, there={"base_url": "http://[::1]:9/v1/"}
+    )
+
+    addresses = [connect(chosen, name).login._address for name in ("desk", "paper", "there")]
+
+    assert addresses == ["http://127.0.0.1:9/v1", "https://demo.tradovateapi.com/v1", "http://[::1]:9/v1"]
+
+
+def test_the_adapter_is_found_by_its_name_where_the_group_can_sign_in():
+    chosen = settings("http://127.0.0.1:9")
+    poor = settings("http://127.0.0.1:9", credentials={})
+
+    assert isinstance(connect_all(chosen, {})["desk"], Tradovate)
+    assert "desk" not in connect_all(poor, {})
+
+
+def test_groups_with_the_same_credentials_share_one_session():
+    async def work(at):
+        groups = {"a": {}, "b": {"accounts": ({"name": "DEMO12345"},)}}
+        first = await at.opened("a", **groups)
+        second = await at.opened("b", **groups)
+        await first.submit(one := order())
+        await at.ended(one, "filled")
+        await first.close()
+
+        still = await second.submit(order())
+
+        assert still.outcome == "accepted"
+        assert first.login is second.login
+        assert at.fake.requests["auth/accesstokenrequest"] == at.fake.requests["authorize"] == 1
+        assert len(at.reports(one)) == 1
+
+    bench(work)
+
+
+def test_a_session_can_be_opened_again_after_it_was_closed():
+    async def work(at):
+        broker = await at.opened()
+        await broker.close()
+        await broker.close()
+        await broker.open(at.told.append)
+
+        assert (await broker.submit(order())).outcome == "accepted"
+
+    bench(work)
+
+
+@pytest.mark.parametrize("name", ["username", "password", "sec"])
+def test_wrong_credentials_are_told_once_and_not_tried_again(name):
+    async def work(at):
+        broker = at.broker()
+        broker.login._credentials = settings(
+            None, credentials={**CREDENTIALS, name: "wrong"}, desk={"base_url": None}
+        ).credentials.tradovate
+        with pytest.raises(SignInError, match="Incorrect username") as raised:
+            await broker.open(at.told.append)
+
+        assert raised.value.lasting
+        assert at.fake.requests == {"auth/accesstokenrequest": 1}
+
+    bench(work)
+
+
+def test_an_account_that_is_not_there_is_named_with_those_that_are():
+    async def work(at):
+        with pytest.raises(SignInError, match=r"no account 'PA-1'.*it has DEMO12345"):
+            await at.opened(desk={"accounts": ({"name": "PA-1"},)})
+
+        assert not at.fake.sockets or not at.brokers[0].login.in_sync
+
+    bench(work)
+
+
+def test_a_broker_that_is_not_there_is_no_sign_in_error():
+    async def main():
+        chosen = settings("http://127.0.0.1:9")
+        with pytest.raises(NotSent, match="was not reached"):
+            await Tradovate(
+                chosen.groups["desk"], shared("http://127.0.0.1:9/v1", chosen.credentials.tradovate, PACE)
+            ).open(print)
+
+    asyncio.run(main())
+
+
+def test_a_session_is_renewed_before_it_ends_and_never_doubled():
+    async def work(at):
+        broker = await at.opened()
+        await at.until(lambda: at.fake.requests.get("auth/renewaccesstoken", 0) >= 3)
+        report = await broker.submit(order())
+
+        assert report.outcome == "accepted"
+        assert at.fake.requests["auth/accesstokenrequest"] == 1
+
+    bench(work, lifetime_s=0.4)
+
+
+def test_an_expired_token_costs_one_new_sign_in_and_sends_the_order_once():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("expire_token")
+        orders = [order() for _ in range(3)]
+        reports = await asyncio.gather(*map(broker.submit, orders))
+
+        assert {report.outcome for report in reports} == {"accepted"}
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+        assert [len(at.held(one)) for one in orders] == [1, 1, 1]
+
+    bench(work)
+
+
+def test_a_session_without_a_device_is_denied_orders_and_says_why():
+    async def work(at):
+        broker = await at.opened()
+        for session in at.fake.sessions:
+            session.device = False
+        broker.login.session._credentials = evolve_credentials(device_id=None)
+        report = await broker.submit(one := order())
+
+        assert (report.outcome, at.held(one)) == ("refused", [])
+        assert "TRADOVATE_DEVICE_ID" in report.reason
+
+    def evolve_credentials(**changed):
+        chosen = settings(None, credentials={**CREDENTIALS, **changed}, desk={"base_url": None})
+        return chosen.credentials.tradovate
+
+    bench(work)
+
+
+def test_no_secret_is_logged(caplog):
+    async def work(at):
+        broker = await at.opened()
+        at.fault("server_error")
+        with pytest.raises(Unreadable):
+            await broker.submit(order())
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+    with caplog.at_level(logging.DEBUG):
+        bench(work)
+
+    told = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("ttflow"))
+    assert "order/placeorder" in told
+    assert not [secret for secret in ("hush-hush", "not-to-be-told", "Bearer", "T100") if secret in told]
+
+
+# Orders
+
+
+def test_a_market_order_is_accepted_and_its_fill_is_told_with_price_and_time():
+    async def work(at):
+        at.price("5000.25")
+        broker = await at.opened()
+        report = await broker.submit(one := order(quantity=2))
+        filled = await at.ended(one, "filled")
+        row = at.held(one)[0]
+
+        assert (report.outcome, report.broker_order_id) == ("accepted", str(row["id"]))
+        (fill,) = filled.fills
+        assert (fill["quantity"], fill["price"]) == ("2", "5000.25")
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(fill["at"])) < timedelta(minutes=1)
+        assert (row["symbol"], row["side"], row["quantity"]) == ("ESZ6", "buy", 2)
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels"),
+    [
+        ("limit", {"limit_price": "4990.25"}),
+        ("stop", {"stop_price": "5010.5"}),
+        ("stop_limit", {"stop_price": "5010.5", "limit_price": "5011"}),
+    ],
+)
+@pytest.mark.parametrize("time_in_force", ["day", "gtc"])
+def test_resting_orders_arrive_with_their_levels(kind, levels, time_in_force):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        report = await broker.submit(one := order(type=kind, time_in_force=time_in_force, **levels))
+        row = at.held(one)[0]
+
+        assert (report.outcome, row["status"], row["type"]) == ("accepted", "working", kind)
+        assert {name: Decimal(str(row[name])) for name in levels} == {
+            n: Decimal(v) for n, v in levels.items()
+        }
+        assert row["time_in_force"] == time_in_force
+
+    bench(work)
+
+
+@pytest.mark.parametrize("time_in_force", ["ioc", "fok"])
+def test_what_may_not_rest_is_told_to_be_cancelled(time_in_force):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4000, time_in_force=time_in_force))
+
+        assert (await at.ended(one, "cancelled")).fills == ()
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quantity": "0.5"},
+        {"symbol": "ES1!"},
+        {"symbol": "AAPL"},
+        {"time_in_force": "weekly"},
+        {"account": "nobody"},
+    ],
+)
+def test_what_tradovate_cannot_take_never_leaves(wrong):
+    async def work(at):
+        broker = await at.opened()
+        with pytest.raises(NotSent):
+            await broker.submit(order(**wrong))
+
+        assert "order/placeorder" not in at.fake.requests
+
+    bench(work)
+
+
+def test_a_refusal_in_http_200_is_a_report_with_the_brokers_reason():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("refuse")
+        report = await broker.submit(one := order())
+        off_tick = await broker.submit(order(type="limit", limit_price="5000.1"))
+
+        assert (report.outcome, at.held(one)) == ("refused", [])
+        assert report.reason.startswith("MaxOrderQtyLimitReached: ")
+        assert off_tick.reason == "InvalidPrice: price must be a multiple of 0.25"
+
+    bench(work)
+
+
+def test_an_order_is_rejected_after_it_was_taken():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("reject_later")
+        report = await broker.submit(one := order())
+        rejected = await at.ended(one, "refused")
+        found = await broker.find(one)
+
+        assert report.outcome == "accepted"
+        assert rejected.reason == found.reason == "MaxPosLimitReached: the position would be too large"
+        assert found.outcome == "refused"
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"orderId": 1}, None),
+        ({"orderId": 1, "failureReason": "Success"}, None),
+        ({"failureReason": "NoQuote"}, "NoQuote"),
+        ({"failureReason": "NoQuote", "failureText": "none"}, "NoQuote: none"),
+        ({"errorText": "no"}, "no"),
+        ({"violations": [{"constraint": "a", "description": "a is missing"}]}, "a is missing"),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_an_answer_says_no_in_three_ways(answer, why):
+    assert refusal(answer) == why
+
+
+def test_a_working_order_is_changed_in_place():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        changed = await broker.modify(evolve(one, quantity=Decimal(3), limit_price=Decimal("4995.5")))
+        row = at.held(one)[0]
+        at.price(4995)
+        filled = await at.ended(one, "filled")
+
+        assert (changed.outcome, row["quantity"], row["limit_price"]) == ("accepted", 3, 4995.5)
+        assert [fill["quantity"] for fill in filled.fills] == ["3"]
+
+    bench(work)
+
+
+def test_a_change_that_comes_too_late_is_refused():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert (await broker.modify(one)).reason == "TooLate: the order is filled"
+
+    bench(work)
+
+
+def test_a_cancel_is_under_way_and_its_end_is_told():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        asked = await broker.cancel(one)
+        told = await at.ended(one, "cancelled")
+
+        assert asked.outcome in ("accepted", "cancelled")
+        assert told.fills == ()
+        assert at.held(one)[0]["status"] == "cancelled"
+
+    bench(work)
+
+
+def test_a_cancel_that_comes_too_late_says_how_the_order_ended():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+        report = await broker.cancel(one)
+
+        assert (report.outcome, len(report.fills)) == ("filled", 1)
+
+    bench(work)
+
+
+def test_a_cancelled_order_is_told_with_the_part_that_was_filled():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(one := order(quantity=3))
+        await broker.cancel(one)
+        await at.ended(one, "cancelled")
+
+        assert [fill["quantity"] for fill in at.told_fills(one).values()] == ["2"]
+
+    bench(work)
+
+
+def legs(entry, target=5020, stop=4990):
+    quantity, side = entry.quantity, entry.side.other
+    return (
+        order(side, quantity, "limit", leg=Leg.TAKE_PROFIT, limit_price=target),
+        order(side, quantity, "stop", leg=Leg.STOP_LOSS, stop_price=stop),
+    )
+
+
+def test_a_bracket_goes_with_its_entry_and_its_end_is_told_leg_by_leg():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        entry = order(quantity=2)
+        target, stop = legs(entry)
+        report = await broker.submit(entry, (target, stop))
+        await at.ended(entry, "filled")
+        at.price(4980)
+        await at.ended(stop, "filled")
+        await at.ended(target, "cancelled")
+        (row,), (held,) = at.held(target), at.held(stop)
+
+        assert report.legs == {target.order_id: str(row["id"]), stop.order_id: str(held["id"])}
+        assert (row["time_in_force"], held["time_in_force"]) == ("gtc", "gtc")
+        assert at.fake.exchange.net("DEMO12345", "ESZ6") == 0
+        assert at.fake.requests["order/placeoso"] == 1
+
+    bench(work)
+
+
+def test_a_target_and_a_stop_are_linked_after_the_fact():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(entry := order())
+        target, stop = legs(entry)
+        report = await broker.submit(target, (stop,))
+        at.price(5021)
+        await at.ended(target, "filled")
+        await at.ended(stop, "cancelled")
+
+        assert report.legs == {stop.order_id: str(at.held(stop)[0]["id"])}
+        assert at.fake.requests["order/placeoco"] == 1
+
+    bench(work)
+
+
+@pytest.mark.parametrize("change", [{"quantity": Decimal(2)}, {"symbol": "NQZ2026"}])
+def test_a_bracket_of_another_size_or_symbol_never_leaves(change):
+    async def work(at):
+        broker = await at.opened()
+        entry = order()
+        with pytest.raises(NotSent, match="quantity of its entry"):
+            await broker.submit(entry, (evolve(legs(entry)[0], **change),))
+
+    bench(work)
+
+
+def test_a_position_is_closed_whatever_it_is_and_its_orders_with_it():
+    async def work(at):
+        broker = await at.opened()
+        entry = order(quantity=3)
+        await broker.submit(entry, legs(entry, 120, 80))
+        await at.ended(entry, "filled")
+        report = await broker.close_position(closing := order("sell", 1, leg=Leg.CLOSE))
+        filled = await at.ended(closing, "filled")
+
+        assert report.outcome == "accepted"
+        assert [fill["quantity"] for fill in filled.fills] == ["3"]
+        assert at.fake.exchange.net("DEMO12345", "ESZ6") == 0
+        assert [row["status"] for row in at.fake.exchange.state()["orders"]].count("working") == 0
+
+    bench(work)
+
+
+def test_there_is_no_position_to_close():
+    async def work(at):
+        broker = await at.opened()
+        flat = await broker.close_position(order("sell", leg=Leg.CLOSE))
+
+        assert (flat.outcome, "no position" in flat.reason) == ("refused", True)
+
+    bench(work)
+
+
+# Looking up
+
+
+def test_an_order_is_found_by_its_id_with_all_its_fills_by_whoever_never_saw_it():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(quantity=2))
+        await at.ended(one, "filled")
+        broker.login.mirror.__init__()
+        report = await broker.find(one)
+
+        assert (report.outcome, [fill["quantity"] for fill in report.fills]) == ("filled", ["2"])
+        assert at.fake.requests["command/list"] == 1
+
+    bench(work)
+
+
+def test_an_order_is_found_by_its_number_without_asking_for_all():
+    async def work(at):
+        broker = await at.opened()
+        report = await broker.submit(one := order())
+        broker.login.mirror.__init__()
+        found = await broker.find(evolve(one, broker_order_id=report.broker_order_id))
+
+        assert (found.outcome, "command/list" in at.fake.requests) == ("filled", False)
+
+    bench(work)
+
+
+def test_an_order_that_never_arrived_is_not_found_and_the_net_says_what_is_held():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(held := order("sell", 2))
+        await at.ended(held, "filled")
+        report = await broker.find(order(leg=Leg.CLOSE))
+
+        assert (report.outcome, report.net) == ("not_found", "-2")
+
+    bench(work)
+
+
+def test_nothing_is_said_to_be_absent_while_the_stream_is_down():
+    async def work(at):
+        broker = await at.opened()
+        broker.login._stream.up = False
+        with pytest.raises(NotSent, match="stream"):
+            await broker.find(order())
+
+    bench(work)
+
+
+def test_a_snapshot_says_positions_working_orders_and_money():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(order(quantity=2))
+        await broker.submit(stop := order("sell", 2, "stop", leg=Leg.STOP_LOSS, stop_price=4990))
+        await broker.submit(order("sell", 1, symbol="MNQH2027"))
+        await broker.submit(order("buy", 1, symbol="MNQH2027"))
+        at.price(5001)
+        (told,) = await broker.snapshot()
+        (working,) = told.working
+
+        assert (told.account, told.positions) == ("main", {"ESZ2026": Decimal(2)})
+        assert (working.order_id, working.symbol, working.side) == (stop.order_id, "ESZ2026", "sell")
+        assert (working.quantity, working.broker_order_id) == (2, str(at.held(stop)[0]["id"]))
+        assert (told.equity, told.cash, told.day_profit) == (50_100, 50_000, 0)
+
+    bench(work)
+
+
+def test_an_order_of_a_person_is_in_the_snapshot_and_is_told_to_nobody():
+    async def work(at):
+        broker = await at.opened()
+        body = {"symbol": "ESZ6", "orderQty": 1, "accountSpec": "DEMO12345"}
+        by_hand = at.fake.place(
+            body, {"action": "Buy", "orderType": "Limit", "price": 50, "clOrdId": "app-1"}
+        )
+        at.fake.flush()
+        await broker.submit(ours := order())
+        await at.ended(ours, "filled")
+        (told,) = await broker.snapshot()
+
+        assert [row.broker_order_id for row in told.working] == [str(by_hand.number)]
+        assert {report.order_id for report in at.told} == {ours.order_id}
+
+    bench(work)
+
+
+def test_prices_are_not_given():
+    async def work(at):
+        broker = await at.opened()
+        await broker.watch(frozenset({"ESZ2026"}))
+        at.price(1)
+        await broker.snapshot()
+
+        assert at.told == []
+
+    bench(work)
+
+
+# Penalties and limits
+
+
+def test_a_penalty_is_waited_for_and_the_same_body_sent_with_its_ticket():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("penalty")
+        report = await broker.submit(one := order())
+
+        assert (report.outcome, len(at.held(one))) == ("accepted", 1)
+        assert at.fake.requests["order/placeorder"] == 2
+
+    bench(work)
+
+
+def test_a_penalty_while_signing_in_is_waited_for():
+    async def work(at):
+        at.fault("penalty")
+        await at.opened()
+
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+
+    bench(work)
+
+
+def test_a_penalty_that_takes_too_long_leaves_the_broker_alone():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("penalty")
+        with pytest.raises(Busy) as raised:
+            await broker.submit(one := order())
+        with pytest.raises(Busy, match="left alone"):
+            await broker.submit(order())
+
+        assert (raised.value.seconds, at.held(one)) == (15, [])
+        assert at.fake.requests["order/placeorder"] == 1
+
+    bench(work, penalty_s=15)
+
+
+def test_a_captcha_is_for_a_person_and_nothing_is_sent_for_an_hour():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("captcha")
+        for _ in range(2):
+            with pytest.raises(Busy) as raised:
+                await broker.submit(order())
+            assert 3590 < raised.value.seconds <= 3600
+
+        assert at.fake.requests["order/placeorder"] == 1
+
+    bench(work)
+
+
+def test_a_captcha_while_signing_in_is_no_lasting_error():
+    async def work(at):
+        at.fault("captcha")
+        with pytest.raises(SignInError, match="captcha") as raised:
+            await at.opened()
+
+        assert not raised.value.lasting
+
+    bench(work)
+
+
+@pytest.mark.parametrize("call", ["submit", "cancel", "modify", "close_position"])
+def test_a_rate_limit_is_busy_and_takes_no_order(call):
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(standing := order(type="limit", limit_price=50))
+        at.fault("rate_limit")
+        before = at.fake.exchange.state()["orders"]
+        if call == "close_position":
+            await broker.login.contract_id("ESZ6")
+        with pytest.raises(Busy) as raised:
+            await getattr(broker, call)(order() if call in ("submit", "close_position") else standing)
+
+        assert raised.value.seconds == 3600
+        assert at.fake.exchange.state()["orders"] == before
+
+    bench(work)
+
+
+# What goes wrong on the way
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "arrives"),
+    [("lose_answer", Cut, 1), ("drop", Cut, 0), ("server_error", Unreadable, 0)],
+)
+def test_a_lost_answer_is_raised_and_never_sent_again(fault, error, arrives):
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(order())  # a connection that is kept is where a client is tempted to try again
+        at.fault(fault)
+        with pytest.raises(error):
+            await broker.submit(one := order())
+        found = await broker.find(one)
+
+        assert not isinstance(error, NotSent)
+        assert len(at.held(one)) == arrives
+        assert found.outcome == ("filled" if arrives else "not_found")
+
+    bench(work)
+
+
+def test_a_lost_answers_fill_is_told_by_the_stream():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.submit(one := order())
+
+        assert len((await at.ended(one, "filled")).fills) == 1
+
+    bench(work)
+
+
+def test_an_answer_that_takes_too_long_is_raised():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("slow")
+        with pytest.raises(Cut):
+            await broker.submit(one := order())
+
+        assert (await broker.find(one)).outcome == "filled"
+
+    bench(work, evolve(PACE, answer_s=0.3), slow_s=0.8)
+
+
+def test_a_broker_that_is_gone_gets_nothing():
+    async def work(at):
+        broker = await at.opened()
+        await at.served.close()
+        with pytest.raises(NotSent):
+            await broker.submit(order())
+
+    bench(work)
+
+
+def test_a_fill_before_the_answer_is_told_once():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("fill_before_answer")
+        report = await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert list(at.told_fills(one, report)) == list(at.told_fills(one))
+        assert len(at.told_fills(one)) == 1
+        assert report.broker_order_id == str(at.held(one)[0]["id"])
+
+    bench(work)
+
+
+def test_a_duplicate_fill_is_told_once():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("duplicate_fill")
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+        await broker.submit(after := order())
+        await at.ended(after, "filled")
+
+        assert [len(report.fills) for report in at.reports(one)] == [1]
+
+    bench(work)
+
+
+def test_fills_out_of_order_are_all_told():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("out_of_order_fills")
+        report = await broker.submit(one := order(quantity=3))
+        await at.until(lambda: len(at.told_fills(one, report)) == 2)
+        await at.until(lambda: (*at.reports(one), report)[-1].outcome in ("filled", "accepted"))
+
+        assert sorted(fill["quantity"] for fill in at.told_fills(one, report).values()) == ["1", "2"]
+        assert (await broker.find(one)).outcome == "filled"
+
+    bench(work)
+
+
+def test_a_late_fill_is_told_when_it_comes():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("late_fill")
+        report = await broker.submit(one := order())
+
+        assert (report.outcome, report.fills) == ("accepted", ())
+        assert len((await at.ended(one, "filled")).fills) == 1
+
+    bench(work)
+
+
+def test_a_partial_fill_leaves_the_rest_working():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(one := order(quantity=3))
+        await at.until(lambda: at.told_fills(one))
+        first = at.reports(one)[-1]
+        at.price(101)
+        await at.ended(one, "filled")
+
+        assert first.outcome == "accepted"
+        assert [fill["quantity"] for fill in at.told_fills(one).values()] == ["2", "1"]
+
+    bench(work)
+
+
+def test_a_leg_that_is_lost_is_missing_in_the_snapshot():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault("lost_leg")
+        entry = order()
+        target, stop = legs(entry)
+        await broker.submit(entry, (target, stop))
+        await at.ended(entry, "filled")
+        (told,) = await broker.snapshot()
+
+        assert [row.order_id for row in told.working] == [target.order_id]
+        assert (await broker.find(stop)).outcome == "cancelled"
+
+    bench(work)
+
+
+# The stream
+
+
+@pytest.mark.parametrize("fault", ["close_socket", "shutdown", "no_heartbeat"])
+def test_what_happens_while_the_stream_is_gone_is_told_before_it_is_back(fault):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(filled := order(type="limit", limit_price=4990))
+        await broker.submit(gone := order(type="limit", limit_price=4000))
+        at.fault(fault)
+        at.price(4980)
+        at.fake.exchange.end(at.fake.exchange.find(gone.order_id)[0], "cancelled")
+        at.fake._waiting.clear()
+        await at.until(lambda: at.links() == [False, True])
+        back = at.told.index(Link(up=True))
+        await at.ended(gone, "cancelled")
+        after = await broker.submit(more := order())
+        await at.ended(more, "filled")
+
+        assert [
+            report for report in at.told[:back] if isinstance(report, Report) and report.outcome == "filled"
+        ] == [at.reports(filled)[-1]]
+        assert after.outcome == "accepted"
+        assert at.fake.requests["auth/accesstokenrequest"] == 1
+        assert all(len(at.held(one)) == 1 for one in (filled, gone, more))
+
+    bench(work)
+
+
+def test_an_order_that_the_new_stream_does_not_show_is_asked_for():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=50))
+        at.fake.entities.sync = lambda: {"users": [], "orders": []}
+        at.fault("close_socket")
+        at.price(40)
+        at.fake._waiting.clear()
+
+        assert len((await at.ended(one, "filled")).fills) == 1
+
+    bench(work)
+
+
+def test_fills_of_before_the_start_are_told_at_the_start():
+    async def work(at):
+        first = await at.opened()
+        await first.submit(one := order(type="limit", limit_price=50))
+        await first.close()
+        at.price(40)
+        at.told.clear()
+        await at.opened()
+
+        assert len((await at.ended(one, "filled")).fills) == 1
+
+    bench(work)
+
+
+def test_the_stream_comes_back_with_a_new_session_where_the_token_has_ended():
+    async def work(at):
+        broker = await at.opened()
+        for session in at.fake.sessions:
+            session.tokens.clear()
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        assert broker.login.in_sync
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+
+    bench(work)
+
+
+def test_the_stream_is_told_that_we_live():
+    async def work(at):
+        await at.opened()
+        (socket,) = at.fake.sockets
+        began = socket._heard_at
+        await at.until(lambda: socket._heard_at > began + 0.15)
+
+        assert at.links() == []
+
+    bench(work, patience_s=0.3)
+
+
+FAULTS = sorted(TradovateFake().faults.known)
+
+
+async def _answered(broker, one, *more):
+    """Submit as the worker does: what is raised means that nothing left, or that nobody knows."""
+    try:
+        return await broker.submit(one, more)
+    except Exception as error:
+        outcome = "failed" if isinstance(error, NotSent) else "unknown"
+        return Report(order_id=one.order_id, outcome=outcome)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_goes_wrong_no_order_is_there_twice_and_all_fills_are_told(fault):
+    async def work(at):
+        broker = await at.opened()
+        at.fault(fault, 2)
+        orders = [order(side, 2) for side in ("buy", "buy", "sell")]
+        answers = [
+            await _answered(broker, one, *(legs(one, 120, 80) if one.side is Side.BUY else ()))
+            for one in orders
+        ]
+        await at.until(lambda: not at.fake._tasks)
+        done = Counter(fill["client_id"] for fill in at.fake.exchange.state()["fills"])
+        for one, answer in zip(orders, answers, strict=True):
+            await at.until(
+                lambda one=one, answer=answer: len(at.told_fills(one, answer)) >= done[one.order_id]
+            )
+        await at.until(lambda: broker.login.in_sync)
+        arrived = Counter(row["client_id"] for row in at.fake.exchange.state()["orders"])
+        broker.login.session._barred_until = 0  # an hour later
+        found = [await broker.find(one) for one in orders]
+
+        assert max(arrived.values(), default=0) <= 1
+        assert [len(at.told_fills(one, answer)) for one, answer in zip(orders, answers, strict=True)] == [
+            done[one.order_id] for one in orders
+        ]
+        assert [len(report.fills) for report in found] == [done[one.order_id] for one in orders]
+        assert [report.outcome == "not_found" for report in found] == [
+            not arrived[one.order_id] for one in orders
+        ]
+        assert not [
+            one
+            for one, answer in zip(orders, answers, strict=True)
+            if answer.outcome in ("failed", "refused") and arrived[one.order_id]
+        ]
+        assert at.fake.faults.left[fault] < 2  # it struck
+
+    bench(work)
+
+
+# The mirror
+
+
+PIECES = [
+    ("order", {"id": 1, "accountId": 9, "ordStatus": "PendingNew"}),
+    ("order", {"id": 1, "accountId": 9, "ordStatus": "Working"}),
+    ("order", {"id": 1, "accountId": 9, "ordStatus": "Filled"}),
+    ("command", {"id": 5, "orderId": 1, "commandType": "New", "clOrdId": "tt-a"}),
+    ("command", {"id": 6, "orderId": 1, "commandType": "Cancel", "clOrdId": "tt-b"}),
+    ("orderVersion", {"id": 3, "orderId": 1, "orderQty": 1}),
+    ("orderVersion", {"id": 4, "orderId": 1, "orderQty": 3}),
+    ("fill", {"id": 7, "orderId": 1, "qty": 2, "price": Decimal("5.5"), "timestamp": "2026-11-22T15:00:00Z"}),
+    ("fill", {"id": 8, "orderId": 1, "qty": 1, "price": 6}),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6), st.permutations(PIECES))
+def test_pieces_in_any_order_and_often_give_the_same_order_and_tell_each_fill_once(some, all_of_them):
+    mirror, reports = Mirror(), []
+    for kind, entity in [*some, *all_of_them]:
+        mirror.take(kind, entity)
+        if report := mirror.seen(1).report():
+            reports.append(report)
+    seen = mirror.orders[1]
+
+    told = [fill["fill_id"] for report in reports for fill in report.fills]
+    assert sorted(told) == ["tradovate-7", "tradovate-8"]
+    assert (reports[-1].outcome, reports[-1].order_id) == ("filled", "tt-a")
+    assert mirror.find("tt-a") is seen
+    assert mirror.find("tt-b") is None
+    assert seen.report() is None
+
+
+@given(st.permutations(["PendingNew", "Working", "Canceled", "PendingCancel"]))
+def test_an_order_that_has_ended_does_not_come_back(statuses):
+    mirror = Mirror()
+    for status in statuses:
+        mirror.take("order", {"id": 1, "ordStatus": status})
+
+    assert mirror.orders[1].status == "Canceled"
+
+
+def test_a_fill_that_was_taken_back_is_not_booked(caplog):
+    mirror = Mirror()
+    mirror.name(1, "tt-a")
+    seen = mirror.take("fill", {"id": 7, "orderId": 1, "qty": 1, "price": 6, "active": False})
+
+    assert seen.report() is None
+    assert "took back" in caplog.text
+
+
+def test_the_mirror_forgets_what_has_ended_first():
+    mirror = Mirror()
+    mirror.name(1, "tt-open")
+    for number in range(2, KEPT + 1000):
+        mirror.take("order", {"id": number, "ordStatus": "Filled"})
+
+    assert len(mirror.orders) <= KEPT
+    assert mirror.find("tt-open") is mirror.orders[1]
