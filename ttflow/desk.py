@@ -82,7 +82,7 @@ class Desk:
         self.clock = clock
         self.brokers = connect(self.settings, brokers or {})
         self.tickets, self.fills, self.prices = Flow("tickets"), Flow("fills"), Flow("prices")
-        self.engine = Engine(self.settings, self._build, connected=frozenset(self.brokers))
+        self.engine = Engine(self.settings, self._build, connected=self._able())
         self.fatal: Exception | None = None
         self.on_fatal: Callable[[Exception], None] | None = None
         self._parsed: dict[str, Alert] = {}
@@ -155,8 +155,12 @@ class Desk:
             "flow": f"{self.flow_function.__module__}:{self.flow_function.__qualname__}",
             "settings": self._given.deciding(),
             "brokers": sorted(self.brokers),
+            "can": {name: sorted(can) for name, can in sorted(self._able().items())},
         }
         await self._keep_and_decide(Kind.START, raw)
+
+    def _able(self) -> dict[str, frozenset[str]]:
+        return {name: broker.capabilities.names for name, broker in self.brokers.items()}
 
     async def stop(self) -> None:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""

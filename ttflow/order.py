@@ -59,7 +59,9 @@ class Order:
     `quantity` is in the account's units (contracts, shares, coins), always positive; `filled` is the
     part of it done, and `theirs` what all of it means to the strategy, in its units, signed. `seq` is the
     input that caused the order, `submitted_at` that input's time; `expires_at` is when it is withdrawn,
-    `wakes_at` when the simulator looks at it first; `ticket_seq` is the seq of its ticket.
+    `wakes_at` when the simulator looks at it first; `ticket_seq` is the seq of its ticket. `parent` is the
+    entry with which a stop or a target went to the broker as one bracket; `changing`: the broker was told to
+    change it and has not answered.
     """
 
     seq: int
@@ -91,6 +93,8 @@ class Order:
     cancelling: bool = False
     fired_at: datetime | None = None
     fill_ids: tuple[str, ...] = ()
+    parent: str | None = None
+    changing: bool = False
 
     @property
     def ended(self) -> bool:
@@ -100,6 +104,8 @@ class Order:
     @property
     def unsettled(self) -> bool:
         """Whether what it did is not known yet, so that whatever comes after it must wait."""
+        if self.parent and self.status is OrderStatus.SUBMITTING:
+            return False  # it is settled with the entry that carries it
         if self.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN) or self.cancelling:
             return True
         return self.type is OrderType.MARKET and not self.ended
@@ -185,11 +191,11 @@ class Position:
 class Account:
     """One account's money, in its currency: a book of the paper broker, or an account at an outside one.
 
-    On paper (`simulated`) `cash` is what it began with and what was realised since, after commissions; outside
-    it is what the broker last told. `realised_pnl` and `commission` add up our own fills. `told` is the equity
-    that the broker last told, open profit included, at `told_at`; `told_net` and `told_open` are what our
-    own fills had earned by then, and what was open by our own prices. `peak` is the highest equity seen,
-    `day_start` the equity with which `day` began: the firm's trading day, else the UTC day.
+    On paper (`simulated`) `cash` is what it began with and what was realised since, after commissions;
+    outside it is what the broker last told. `realised_pnl` and `commission` add up our own fills. `told` is
+    the equity that the broker last told, open profit included, at `told_at`; `told_net` and `told_open` are
+    what our own fills had earned by then, and what was open by our own prices. `peak` is the highest equity
+    seen, `day_start` the equity with which `day` began: the firm's trading day, else the UTC day.
     """
 
     account_group: str

@@ -17,7 +17,6 @@ from ttflow.alert import parse_alert
 from ttflow.engine import Applied, Engine
 from ttflow.inputs import Input, Kind
 from ttflow.journal import Reader, Recorded
-from ttflow.settings import Settings
 
 log = logging.getLogger("ttflow.recovery")
 
@@ -68,10 +67,7 @@ def configure(engine: Engine, reader: Reader, seq: int) -> None:
     started = next(reader.rows("inputs", kind="start", before=seq, newest_first=True, limit=1), None)
     if started is None:
         return
-    data = json.loads(started["raw"])
-    settings, connected = Settings.from_public(data["settings"]), frozenset(data["brokers"])
-    if settings.deciding() != engine.settings.deciding() or connected != engine.connected:
-        engine.configure(settings, connected)
+    engine.put_in_force(json.loads(started["raw"]))
 
 
 def _again(

@@ -66,6 +66,11 @@ class Capabilities:
     requests_per_minute: int | None = None
     automation: Literal["allowed", "conditional", "forbidden"] = "allowed"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What it can do beyond orders, as the engine reads it: `brackets`, `modifies`, `closes`."""
+        return frozenset(name for name in ("brackets", "modifies", "closes") if getattr(self, name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -25,10 +26,15 @@ _PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
 
 
 class Effect(NamedTuple):
-    """What is to be done outside, after the decision is committed."""
+    """What is to be done outside, after the decision is committed.
 
-    kind: Literal["submit", "cancel", "find"]
+    `legs` are the stop and the target that go with an entry as one bracket. `close` asks the broker to close
+    the position in the order's contract, whatever it is.
+    """
+
+    kind: Literal["submit", "modify", "cancel", "find", "close"]
     order: Order
+    legs: tuple[Order, ...] = ()
 
 
 class Ids:
@@ -56,6 +62,7 @@ class Base:
     """The state, and what is told of it."""
 
     settings: Settings
+    can: Mapping[str, frozenset[str]]
 
     def __init__(self, journal_id: str) -> None:
         self.ids = Ids(journal_id)
@@ -92,6 +99,10 @@ class Base:
             return SIMULATOR
         given = self.settings.groups.get(group)
         return given.broker if given else "removed"
+
+    def able(self, order: Order, what: str) -> bool:
+        """Whether the order's broker can do something: `brackets`, `modifies` or `closes`."""
+        return order.broker != SIMULATOR and what in self.can.get(order.account_group, ())
 
     def sandbox(self, group: str) -> bool:
         """Whether the group's broker trades on paper of its own: its fills are no evidence (rule 18)."""

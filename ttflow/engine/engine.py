@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ttflow.alert import Action, Alert, parse_alert
@@ -21,7 +22,7 @@ from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.commands import Commands
 from ttflow.engine.evidence import GAP
 from ttflow.engine.modes import no_broker
-from ttflow.engine.passing import Build
+from ttflow.engine.passing import Build, Connected
 from ttflow.errors import AlertError
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.instrument import root, ticker
@@ -44,7 +45,8 @@ class Engine(Commands):
     """Applies inputs to a book through a flow.
 
     `build` gets the flow of the tickets and returns the flow whose tickets are executed; it is called anew
-    when a start brings other settings. `connected` names the groups whose broker can be reached.
+    when a start brings other settings. `connected` names the groups whose broker can be reached, and says
+    what each can do.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Engine(Commands):
         build: Build,
         *,
         journal_id: str = "",
-        connected: frozenset[str] = frozenset(),
+        connected: Connected = MappingProxyType({}),
     ) -> None:
         super().__init__(journal_id, build, settings, connected)
         self._handlers: Mapping[Kind, Callable[[Input, Alert | None], None]] = {
@@ -299,10 +301,7 @@ class Engine(Commands):
 
     def _start(self, item: Input, alert: Alert | None) -> None:
         """Bring the settings of a start in force, and doubt every order whose answer may have been lost."""
-        data = item.data()
-        settings, connected = Settings.from_public(data["settings"]), frozenset(data["brokers"])
-        if settings.deciding() != self.settings.deciding() or connected != self.connected:
-            self.configure(settings, connected)
+        self.put_in_force(item.data())
         for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)

@@ -58,7 +58,11 @@ class Orders(Fills):
         )
         ordered = evolve(ticket.to(Status.ORDERED), order_id=order.order_id, until=None)
         self.state.put("tickets", ordered.note(_placed(order), "order"))
-        self.dispatch(order)
+        self.dispatch(order, self.legs_of(order, ticket) if leg is Leg.OPEN else ())
+
+    def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
+        """The stop and the target that an entry carries to a broker that takes all as one bracket."""
+        return ()
 
     def unasked(self, ledger: Ledger, leg: Leg, quantity: Decimal, attempt: int, **levels: Any) -> Order:
         """Make an order that reduces a ledger without a ticket: protection, flattening."""
@@ -92,13 +96,22 @@ class Orders(Fills):
         name = f"{ledger.account}/{ledger.strategy}/{ledger.root}"
         return self.ids.order(self.seq, ledger.account_group, name, leg, count)
 
-    def dispatch(self, order: Order) -> None:
+    def dispatch(self, order: Order, legs: tuple[Order, ...] = ()) -> None:
         """Send an order: into the simulator at once, or out once this decision is committed."""
         if order.broker == SIMULATOR:
             self._simulate(evolve(order, status=OrderStatus.WORKING))
-        else:
-            self.state.put("orders", order)
-            self.effects.append(Effect("submit", order))
+            return
+        for one in (order, *legs):
+            self.state.put("orders", one)
+        self.effects.append(Effect("close" if self._closes_whole(order) else "submit", order, legs))
+
+    def _closes_whole(self, order: Order) -> bool:
+        """Whether an exit that was in doubt goes as a close of the position: no overshoot (rule 11)."""
+        if order.leg is not Leg.CLOSE or order.attempt == 1 or not self.able(order, "closes"):
+            return False
+        held = self.state.held_in(order.account_group, order.account)
+        mine = [ledger for ledger in held if ledger.root == order.root]
+        return len(mine) == 1 and abs(mine[0].position) == order.quantity
 
     def _expiry(self, alert: Alert) -> datetime | None:
         """When an order is withdrawn: after `cancel_after`; a day order at midnight UTC."""

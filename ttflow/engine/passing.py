@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,8 @@ from ttflow.ticket import Reason, Status, Ticket
 from ttflow.words import ONE, evolve
 
 Build = Callable[[Flow], Flow]
+Connected = Mapping[str, frozenset[str]]
+"""The groups whose broker can be reached, and what each can do: `brackets`, `modifies`, `closes`."""
 
 HOLD = timedelta(minutes=5)
 """How long operators may hold a ticket before it counts as dropped."""
@@ -26,14 +28,15 @@ HOLD = timedelta(minutes=5)
 class Passing(Money):
     """Money, and the flow that tickets pass through."""
 
-    def __init__(self, journal_id: str, build: Build, settings: Settings, connected: frozenset[str]) -> None:
+    def __init__(self, journal_id: str, build: Build, settings: Settings, connected: Connected) -> None:
         super().__init__(journal_id)
         self.build, self._muted = build, False
         self.configure(settings, connected)
 
-    def configure(self, settings: Settings, connected: frozenset[str]) -> None:
-        """Put settings in force and build the flow for them."""
-        self.settings, self.connected = settings, connected
+    def configure(self, settings: Settings, connected: Connected) -> None:
+        """Put settings in force and build the flow for them; `connected` says what each broker can do."""
+        self.settings, self.can = settings, dict(connected)
+        self.connected = frozenset(self.can)
         self._rules: dict[str, StrategyRule] = {}
         self.held.clear()  # what the old flow held goes through the new one
         self.clock = InputClock()
@@ -52,6 +55,13 @@ class Passing(Money):
         if found is None:
             found = self._rules[strategy] = rule_of(self.settings.strategies, strategy)
         return found
+
+    def put_in_force(self, start: Mapping[str, Any]) -> None:
+        """Bring what a start tells in force: its settings, and what can be reached; nothing where it is so."""
+        settings, can = Settings.from_public(start["settings"]), start.get("can", {})
+        connected = {name: frozenset(can.get(name, ())) for name in start["brokers"]}
+        if settings.deciding() != self.settings.deciding() or connected != self.can:
+            self.configure(settings, connected)
 
     def mute(self, muted: bool) -> None:
         """While muted, nobody who listens inside the flow is called: inputs are being run again."""

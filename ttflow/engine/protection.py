@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ttflow.alert import Alert, Level
 from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
 from ttflow.book.state import ledger_key
-from ttflow.engine.base import PROTECTIVE, SIMULATOR
+from ttflow.engine.base import PROTECTIVE, SIMULATOR, Effect
 from ttflow.engine.reports import Reports
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Leg, Order, OrderStatus
@@ -60,17 +60,16 @@ class Protection(Reports):
 
     def _bring_levels(self, order: Order, price: Decimal, ticket: Ticket | None) -> None:
         ledger = self.state.ledger(ledger_key(order))
-        alert = ticket.alert if ticket else None
         if ledger.flat:
             return
+        made = self._first_bracket(ticket.alert if ticket else None, ledger, price, order)
         bracket = ledger.bracket
-        if alert and (alert.stop_loss or alert.take_profit):
-            shift = _shift(alert, order, price)
-            stops, targets = moved(alert.stop_loss, shift), moved(alert.take_profit, shift)
-            bracket = bracket_of(stops, targets, ledger, price, order.alert_id)
-        group = self.settings.groups.get(order.account_group)
-        if group and group.disaster_stop and not (bracket and bracket.stop):
-            bracket = evolve(bracket or Bracket(), stop=disaster(group.disaster_stop, ledger, price))
+        if made and made.alert_id is not None:
+            bracket = made
+        elif made and not (bracket and bracket.stop):
+            bracket = evolve(bracket or Bracket(), stop=made.stop)
+        if made and (legs := self.bracket_with(order)) and not self.able(order, "modifies"):
+            bracket = _as_sent(made, legs)
         if bracket != ledger.bracket:
             self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
 
@@ -79,6 +78,39 @@ class Protection(Reports):
         if ledger.bracket:
             left = tuple(target for target in ledger.bracket.targets if target.price != order.limit_price)
             self._bracket(ledger, evolve(ledger.bracket, targets=left))
+
+    def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
+        """The bracket of a first entry, where its broker takes it with the entry (rule 12)."""
+        ledger = self.state.ledger(ledger_key(order))
+        price = order.limit_price or order.stop_price or self.price_of(order.symbol)
+        if not self.able(order, "brackets") or not ledger.flat or price is None:
+            return ()
+        held = evolve(
+            ledger, position=order.quantity * order.side.sign, theirs=order.theirs, contract=order.symbol
+        )
+        bracket = self._first_bracket(ticket.alert, held, price, order)
+        if bracket is None or len(bracket.targets) > 1 or any(target.theirs for target in bracket.targets):
+            return ()  # several targets are held by the desk
+        legs = []
+        for want in _wanted(evolve(held, bracket=bracket)):
+            name = "stop_price" if want.leg is Leg.STOP_LOSS else "limit_price"
+            made = self.unasked(held, want.leg, want.quantity, 1, **{name: want.price})
+            legs.append(evolve(made, alert_id=order.alert_id, parent=order.order_id))
+        return tuple(legs)
+
+    def _first_bracket(
+        self, alert: Alert | None, ledger: Ledger, price: Decimal, order: Order
+    ) -> Bracket | None:
+        """The bracket that an entry at a price is to have: its alert's levels, and the group's own stop."""
+        bracket = None
+        if alert and (alert.stop_loss or alert.take_profit):
+            shift = _shift(alert, order, price)
+            stops, targets = moved(alert.stop_loss, shift), moved(alert.take_profit, shift)
+            bracket = bracket_of(stops, targets, ledger, price, order.alert_id)
+        group = self.settings.groups.get(order.account_group)
+        if group and group.disaster_stop and not (bracket and bracket.stop):
+            bracket = evolve(bracket or Bracket(), stop=disaster(group.disaster_stop, ledger, price))
+        return bracket
 
     def move_levels(self, ticket: Ticket) -> bool:
         """Set the levels that an `update` brings; those that it doesn't name stay. False: nothing to move."""
@@ -107,6 +139,8 @@ class Protection(Reports):
         ledger = self.state.ledger(key)
         orders = self.state.orders_of(key)
         standing = [order for order in orders if order.leg in PROTECTIVE]
+        if any(order.parent in self.state.orders for order in standing):
+            return  # the broker holds them for an entry that is not done
         for order in orders:
             if ledger.flat and order.leg is Leg.CLOSE and not order.unsettled:
                 self.withdraw(order, "nothing is left to close", reason=Reason.NO_POSITION)
@@ -125,15 +159,22 @@ class Protection(Reports):
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
 
     def _resize(self, order: Order, missing: list[Wanted], ledger: Ledger) -> bool:
-        """Move a simulated order to where its leg is wanted now, instead of a new one in its place."""
+        """Move an order to where its leg is wanted now, where that can be, instead of a new one."""
         match = next((want for want in missing if want.leg is order.leg), None)
-        if match is None or order.broker != SIMULATOR:
+        inside = order.broker == SIMULATOR
+        if match is None or not (inside or self.able(order, "modifies")):
             return False
         missing.remove(match)
+        if order.changing or order.unsettled:
+            return True  # its turn comes with the broker's answer
         name = "stop_price" if order.leg is Leg.STOP_LOSS else "limit_price"
         theirs = tidy(-ledger.theirs * match.quantity / abs(ledger.position))
         quantity = order.filled + match.quantity
-        self.state.put("orders", evolve(order, quantity=quantity, theirs=theirs, **{name: match.price}))
+        changes = {"quantity": quantity, "theirs": theirs, "changing": not inside, name: match.price}
+        changed = evolve(order, **changes)
+        self.state.put("orders", changed)
+        if not inside:
+            self.effects.append(Effect("modify", changed))
         return True
 
     def _place(self, key: Key, missing: list[Wanted]) -> None:
@@ -148,7 +189,11 @@ class Protection(Reports):
     def over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
         """An order ends; protection that was refused is tried again, or the position flattened."""
         super().over(order, status, reason, why)
+        self._end_bracket(order)
         ledger = self.state.ledger(ledger_key(order))
+        if order.parent and status is OrderStatus.CANCELLED and not order.cancelling and not ledger.flat:
+            self._sibling_first(order, ledger)
+            return
         if order.leg not in PROTECTIVE or order.cancelling or ledger.flat or ledger.bracket is None:
             return
         count, since = ledger.bracket.refused + 1, ledger.bracket.refused_at or self.now
@@ -162,6 +207,20 @@ class Protection(Reports):
             return
         self.notice("unprotected", "critical", f"The protection of {name} was refused: {why or reason}.")
         self._bracket(ledger, evolve(ledger.bracket, refused=count, refused_at=since))
+
+    def _end_bracket(self, entry: Order) -> None:
+        """What an entry carried ends with it at the broker, where nothing of the entry was filled."""
+        if entry.leg is Leg.OPEN and not entry.filled:
+            for leg in self.bracket_with(entry):
+                super().over(leg, OrderStatus.CANCELLED, Reason.WITHDRAWN, "Its entry ended unfilled.")
+
+    def _sibling_first(self, order: Order, ledger: Ledger) -> None:
+        """The broker withdrew half of a bracket: before it is replaced, see whether the other half filled."""
+        if ledger.bracket:
+            self._bracket(ledger, evolve(ledger.bracket, refused=1, refused_at=self.now))
+        for other in self.state.orders_of(ledger.key):
+            if other.parent == order.parent:
+                self.effects.append(Effect("find", other))
 
     def _pausing(self, ledger: Ledger) -> bool:
         """Whether refused protection has to wait for its next attempt, a second later each time."""
@@ -244,6 +303,17 @@ def _wanted(ledger: Ledger) -> Iterator[Wanted]:
             yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
     if bracket.stop is not None:
         yield Wanted(Leg.STOP_LOSS, bracket.stop, held)
+
+
+def _as_sent(bracket: Bracket, legs: list[Order]) -> Bracket:
+    """The bracket with the prices that its orders went out with."""
+    stops = [leg.stop_price for leg in legs if leg.leg is Leg.STOP_LOSS]
+    targets = [leg.limit_price for leg in legs if leg.leg is Leg.TAKE_PROFIT]
+    return evolve(
+        bracket,
+        stop=stops[0] if stops else bracket.stop,
+        targets=tuple(Target(price) for price in targets if price is not None) or bracket.targets,
+    )
 
 
 def _is(order: Order, want: Wanted) -> bool:

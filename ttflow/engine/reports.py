@@ -35,6 +35,7 @@ class Reports(Orders):
             order = evolve(order, broker_order_id=report["broker_order_id"])
         for done in report.get("fills", ()):
             order = self._take_fill(order, done)
+        self._take_legs(order, report)
         if not order.ended:
             self._take_outcome(evolve(order, wakes_at=None), report)
 
@@ -56,10 +57,36 @@ class Reports(Orders):
             self.state.put("orders", after)
         return after
 
+    def _take_legs(self, entry: Order, report: Mapping[str, Any]) -> None:
+        """The bracket that an entry carried: confirmed with it, or looked up where the broker doesn't say."""
+        told = report.get("legs") or {}
+        taken = report["outcome"] in ("accepted", "filled", "working")
+        for leg in self.bracket_with(entry):
+            if leg.order_id in told:
+                broker_id, status = told[leg.order_id], OrderStatus.WORKING
+                self.state.put("orders", evolve(leg, broker_order_id=broker_id, status=status))
+            elif taken and leg.status is OrderStatus.SUBMITTING:
+                self.doubt(leg, "the broker took the entry and did not confirm its bracket")
+
+    def bracket_with(self, entry: Order) -> list[Order]:
+        """The stop and the target that went with an entry and have not ended."""
+        return [one for one in self.state.orders_of(ledger_key(entry)) if one.parent == entry.order_id]
+
+    def _changed_or_not(self, order: Order, report: Mapping[str, Any]) -> None:
+        """What became of a change: where it was not taken, the order goes, and another takes its place."""
+        order = evolve(order, changing=False)
+        self.state.put("orders", order)
+        self.touched[ledger_key(order)] = None
+        if report["outcome"] not in ("accepted", "working", "filled"):
+            self.withdraw(order, f"it could not be changed: {report.get('reason') or report['outcome']}")
+
     def _take_outcome(self, order: Order, report: Mapping[str, Any]) -> None:
         outcome, reason, call = report["outcome"], report.get("reason"), report.get("call")
         if call == "cancel" and outcome not in ("cancelled", "expired"):
             self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
+            return
+        if call == "modify" and outcome != "cancelled":
+            self._changed_or_not(order, report)
             return
         match outcome:
             case "accepted" | "filled" | "working":
@@ -100,8 +127,8 @@ class Reports(Orders):
         self.state.put("orders", evolve(order, wakes_at=self.now + pause))
 
     def _never_arrived(self, order: Order, net: str | None) -> bool:
-        """An exit that is not found counts as not sent when a fresh snapshot shows its position unchanged."""
-        if order.leg is not Leg.CLOSE or net is None:
+        """What reduces and is not found was never sent, where a snapshot shows its position unchanged."""
+        if order.leg is Leg.OPEN or net is None:
             return False
         held = (
             row.position

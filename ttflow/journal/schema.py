@@ -133,6 +133,7 @@ TABLES: Mapping[str, Table] = {
             filled:exact! time_in_force:text expires_at:time wakes_at:time reason:text ticket_seq:int
             root:text
             theirs:exact cancelling:flag fired_at:time fill_ids:json
+            parent:text changing:flag
             """,
             "order_id",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},

@@ -34,11 +34,12 @@ class Walk:
         flow: FlowFunction | None = None,
         *,
         connected: tuple[str, ...] = (),
+        can: tuple[str, ...] = (),
     ) -> None:
         self.settings, self.flow, self.connected = (
             settings or Settings(),
             flow or builtin.flow,
-            frozenset(connected),
+            {name: frozenset(can) for name in connected},
         )
         self.clock = Clock()
         self.inputs: list[Input] = []
@@ -95,6 +96,7 @@ class Walk:
     def start(self, *, after: float = 1) -> Applied:
         """Bring the input of a start, with the settings and connections in force."""
         data = {"settings": self.settings.deciding(), "brokers": sorted(self.connected)}
+        data["can"] = {name: sorted(can) for name, can in self.connected.items()}
         return self.put(Kind.START, json.dumps(data), after=after)
 
     def put(self, kind: Kind, raw: str, *, after: float = 1, of: int | None = None) -> Applied:
