@@ -253,7 +253,7 @@ def test_prices_fill_what_rests(using):
 
 def test_nothing_leaves_before_its_decision_is_on_disk(using, journal, monkeypatch):
     class Held(ScriptedBroker):
-        async def submit(self, order):
+        async def submit(self, order, legs=()):
             held.append([row["status"] for row in rows(journal, "orders", order_id=order.order_id)])
             return await super().submit(order)
 

@@ -95,7 +95,7 @@ class Watching(ScriptedBroker):
         super().__init__(*script)
         self.journal, self.unheard_of = journal, []
 
-    async def submit(self, order):
+    async def submit(self, order, legs=()):
         with Reader.open(self.journal) as reader:
             rows = list(reader.rows("orders", order_id=order.order_id))
         if [row["status"] for row in rows] != ["submitting"]:

@@ -775,7 +775,7 @@ class TestWithoutItsBroker:
     @pytest.mark.parametrize("gone", ["connection", "group"])
     def test_an_exit_from_the_shadow_needs_no_broker(self, gone):
         walk = self.held("main~paper")
-        walk.connected = frozenset()
+        walk.connected = {}
         if gone == "group":
             walk.settings = Settings.model_validate({"groups": {"other": {"broker": "simulator"}}})
         walk.start()
@@ -786,7 +786,7 @@ class TestWithoutItsBroker:
 
     def test_an_exit_of_a_live_position_stands_and_is_told(self):
         walk = self.held("main")
-        walk.connected = frozenset()
+        walk.connected = {}
         walk.start()
 
         ticket = send(walk, action="exit", quantity=None)
@@ -797,7 +797,7 @@ class TestWithoutItsBroker:
 
     def test_nothing_opens(self):
         walk = self.held("main")
-        walk.connected = frozenset()
+        walk.connected = {}
         walk.start()
 
         assert send(walk, action="buy", quantity=1).reason == Reason.NO_BROKER

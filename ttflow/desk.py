@@ -23,7 +23,7 @@ from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.book.record import Figures
 from ttflow.book.rows import EVERYWHERE, Severity
-from ttflow.brokers import Broker, Report, Worker
+from ttflow.brokers import Broker, Keeper, Report, Worker
 from ttflow.brokers.base import connect
 from ttflow.engine import Applied, Effect, Engine, Ids
 from ttflow.errors import JournalError, JournalUnavailable, RequestError
@@ -104,6 +104,7 @@ class Desk:
     journal: Journal
     reader: Reader
     worker: Worker
+    keepers: dict[str, Keeper]
 
     def _build(self, alerts: Flow) -> Flow:
         if hasattr(self, "engine"):  # a recorded start brought others in force: the flow is built from those
@@ -126,7 +127,10 @@ class Desk:
         try:
             self._loop = asyncio.get_running_loop()
             self.reader = self.journal.reader()
-            self.worker = Worker(self.brokers, self._report, self.clock)
+            self.keepers = {name: self._keeper(name, broker) for name, broker in self.brokers.items()}
+            self.worker = Worker(
+                self.brokers, self._report, self.clock, silent=self._silent, ready=self._connected
+            )
             self.journal.on_kept, self.journal.on_recorded = self._kept, self._written
             self.journal.on_fatal = self._stopped
             if notifier:
@@ -135,6 +139,8 @@ class Desk:
                 self.listen(notifier.hear)  # what was decided in an earlier life is not heard
             await self._recover()
             await self._started()
+            for keeper in self.keepers.values():
+                keeper.start()
         except BaseException:
             await self.stop()
             raise
@@ -159,6 +165,27 @@ class Desk:
         }
         await self._keep_and_decide(Kind.START, raw)
 
+    def _keeper(self, group: str, broker: Broker) -> Keeper:
+        return Keeper(
+            group,
+            broker,
+            send=self._report,
+            tell=self._snapshot,
+            price=self.see_price,
+            link=self.link,
+            watched=self.engine.watched_at,
+        )
+
+    async def _connected(self, group: str) -> None:
+        await self.keepers[group].opened.wait()
+
+    async def _snapshot(self, told: Mapping[str, Any]) -> None:
+        await self.journal.keep(Kind.REPORT, _compact({"snapshot": told}))
+
+    def _silent(self, group: str, reason: str) -> None:
+        text = f"{group}: the broker has stopped answering ({reason}); no entry goes there until it answers."
+        self.tell("breaker", "critical", text)
+
     def _able(self) -> dict[str, frozenset[str]]:
         return {name: broker.capabilities.names for name, broker in self.brokers.items()}
 
@@ -170,6 +197,7 @@ class Desk:
         await self._conflation.stop()
         if hasattr(self, "worker"):
             await self.worker.stop()
+            await asyncio.gather(*(keeper.stop() for keeper in self.keepers.values()))
         while self._pending and self.journal.healthy:
             self._drain()
         await self.journal.close()
@@ -545,14 +573,15 @@ class Desk:
         return "degraded" if self.unknown else "ok"
 
     def brokers_state(self) -> dict[str, str]:
-        """The state of each group's broker: `simulator`, `connected`, `lost` or `not configured`."""
+        """The state of each group's broker.
+
+        `simulator`, `not configured`, or `connecting`, `connected`, `lost`, `refused` (it lets us not in).
+        """
         return {
-            name: "simulator"
-            if group.broker == "simulator"
-            else "lost"
-            if name in self._lost
-            else "connected"
+            name: self.keepers[name].state
             if name in self.brokers
+            else "simulator"
+            if group.broker == "simulator"
             else "not configured"
             for name, group in sorted(self.settings.groups.items())
         }

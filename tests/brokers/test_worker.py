@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ttflow.brokers import NotSent, Report
+from ttflow.brokers.base import Capabilities
 from ttflow.brokers.worker import Worker
 from ttflow.engine import Effect
 from ttflow.order import Leg, OrderStatus
@@ -34,6 +35,8 @@ def accepted(one):
 class Scripted:
     """A broker whose three calls are functions of the order; `heard` is what was asked of it, in order."""
 
+    capabilities = Capabilities()
+
     def __init__(self, submit=accepted, find=accepted, cancel=accepted):
         self.does = {"submit": submit, "find": find, "cancel": cancel}
         self.heard = []
@@ -43,7 +46,7 @@ class Scripted:
         done = self.does[what](one)
         return await done if asyncio.iscoroutine(done) else done
 
-    async def submit(self, one):
+    async def submit(self, one, legs=()):
         return await self._do("submit", one)
 
     async def find(self, one):

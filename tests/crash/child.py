@@ -33,6 +33,7 @@ from ttflow.inputs import Kind
 from ttflow.journal import repeats, writer
 from ttflow.order import Order
 from ttflow.settings import Settings
+from ttflow.testing import ScriptedBroker
 
 SECRET = "a-secret-of-the-harness"
 STRATEGIES = tuple(f"s{number}" for number in range(60))
@@ -61,14 +62,15 @@ def settings(journal: str) -> Settings:
     )
 
 
-class Outside:
+class Outside(ScriptedBroker):
     """The adapter to the broker in the other process."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self.url = url
         self.http = AsyncHTTPClient(max_clients=50)
 
-    async def submit(self, order: Order) -> Report:
+    async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
         """Send the order, once."""
         told = {name: str(getattr(order, name)) for name in ("order_id", "symbol", "side", "quantity")}
         try:

@@ -82,7 +82,7 @@ class Report:
     8601); one that is told again is booked once, by its id. `call` is the call that this answers, None for
     what the broker says unasked. `net`, with a `not_found`, is what a fresh snapshot shows that the account
     holds of the order's root, signed. `legs` are the broker's ids of the bracket's orders that were taken
-    with an entry, by our ids.
+    with an entry, by our ids. `pause_s` is the worker's own: the broker asked to be left alone for so long.
     """
 
     order_id: str
@@ -93,6 +93,7 @@ class Report:
     call: Call | None = None
     net: str | None = None
     legs: Mapping[str, str] | None = None
+    pause_s: float | None = None
 
     def to_json(self) -> str:
         """Write the report as the input that it becomes."""

@@ -12,9 +12,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from time import monotonic
 from typing import Any, get_args
 
-from ttflow.brokers.base import Broker, NotSent, Outcome, Report
+from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report
+from ttflow.brokers.budget import Breaker, Budget
 from ttflow.engine import Effect
 from ttflow.order import Leg, Order
 from ttflow.words import evolve
@@ -25,6 +27,7 @@ _OUTCOMES = frozenset(get_args(Outcome))
 
 Lane = tuple[str, str, str, str]
 Send = Callable[[Report], Awaitable[object]]
+Ask = Callable[[Order], Awaitable[Report]]
 
 crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
 
@@ -33,7 +36,10 @@ class Worker:
     """Carries effects out and hands the reports to `send`, which journals them as inputs.
 
     `clock` tells the time, UTC: an entry older than `max_age_s` when its turn comes is reported as expired.
-    `timeout_s` bounds each call. A lookup is repeated for `settle_s` before it says `not_found`.
+    `timeout_s` bounds each call. A lookup is repeated for `settle_s` before it says `not_found`. What surely
+    was not taken is sent again where that is of use: an entry while it is young, an exit for `busy_s`.
+    `silent` is called with a group's name when its broker stops answering; `ready` waits until it is
+    connected.
     """
 
     def __init__(
@@ -45,11 +51,21 @@ class Worker:
         timeout_s: float = 10.0,
         settle_s: float = 15.0,
         max_age_s: float = 60.0,
+        busy_s: float = 30.0,
+        silent: Callable[[str, str], None] = lambda group, reason: None,
+        ready: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        self.brokers, self._send, self._clock = brokers, send, clock
+        self.brokers, self._send, self._clock, self._silent = brokers, send, clock, silent
+        self._ready = ready
         self._timeout_s, self._settle_s, self._max_age = timeout_s, settle_s, timedelta(seconds=max_age_s)
+        self._busy = timedelta(seconds=busy_s)
         self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self.budgets = {
+            name: Budget(broker.capabilities.requests_per_minute, monotonic)
+            for name, broker in brokers.items()
+        }
+        self.breakers = {name: Breaker(monotonic) for name in brokers}
 
     def put(self, effect: Effect) -> None:
         """Queue an effect in its lane."""
@@ -92,21 +108,47 @@ class Worker:
             return _unconnected(effect)
         match effect.kind:
             case "submit":
-                return await self._submit(broker, order)
+                legs = effect.legs
+                return await self._sent(order, lambda one: broker.submit(one, legs))
+            case "close":
+                return await self._sent(order, broker.close_position)
+            case "modify":
+                return await self._ask(broker.modify, order)
             case "cancel":
                 return await self._ask(broker.cancel, order)
             case "find":
                 return await self._find(broker, order)
 
-    async def _submit(self, broker: Broker, order: Order) -> Report:
-        age = self._clock() - order.submitted_at
-        if order.leg is Leg.OPEN and age > self._max_age:
-            reason = f"it was {age.total_seconds():.0f} s old when its turn came"
-            return Report(order_id=order.order_id, outcome="expired", reason=reason)
-        crash_point("before_submit")
-        report = await self._ask(broker.submit, order, sends=True)
-        crash_point("after_submit")
-        return report
+    async def _sent(self, order: Order, call: Ask) -> Report:
+        """Send an order once; again only where it is certain that the broker did not take it."""
+        entry = order.leg is Leg.OPEN
+        await self._until_ready(order.account_group)
+        while True:
+            age = self._clock() - order.submitted_at
+            if entry and age > self._max_age:
+                reason = f"it was {age.total_seconds():.0f} s old when its turn came"
+                return Report(order_id=order.order_id, outcome="expired", reason=reason)
+            if entry and self.breakers[order.account_group].open:
+                reason = "the broker has stopped answering; entries wait until it answers again"
+                return Report(order_id=order.order_id, outcome="failed", reason=reason)
+            crash_point("before_submit")
+            report = await self._ask(call, order, sends=True)
+            crash_point("after_submit")
+            if report.pause_s is None or age + timedelta(seconds=report.pause_s) > self._patience(order):
+                return evolve(report, pause_s=None)
+            await asyncio.sleep(report.pause_s)
+
+    async def _until_ready(self, group: str) -> None:
+        """Wait a while for a connection that is being made; without one, the adapter says so."""
+        if self._ready:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._ready(group)
+            except TimeoutError:
+                log.warning("%s is not connected", group)
+
+    def _patience(self, order: Order) -> timedelta:
+        return self._max_age if order.leg is Leg.OPEN else self._busy
 
     async def _find(self, broker: Broker, order: Order) -> Report | None:
         """Look an order up until it is found, or until the settle window has passed."""
@@ -120,28 +162,34 @@ class Worker:
             await asyncio.sleep(pause)
             passed, pause = passed + pause, min(2 * pause, 5.0)
 
-    async def _ask(
-        self, call: Callable[[Order], Awaitable[Report]], order: Order, *, sends: bool = False
-    ) -> Report:
+    async def _ask(self, call: Ask, order: Order, *, sends: bool = False) -> Report:
         """Ask the broker once; whatever goes wrong means that no answer came, unless nothing was sent."""
+        group = order.account_group
+        await self.budgets[group].turn(entry=sends and order.leg is Leg.OPEN)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return _read(await call(order), order)
+                report = _read(await call(order), order)
         except Exception as error:
             if sends and isinstance(error, NotSent):
-                return Report(order_id=order.order_id, outcome="failed", reason=str(error))
+                pause = error.seconds if isinstance(error, Busy) else None
+                told = str(error)
+                return Report(order_id=order.order_id, outcome="failed", reason=told, pause_s=pause)
             log.warning("no answer about %s: %r", order.order_id, error)
             told = str(error) or type(error).__name__
+            if self.breakers[group].missed():
+                self._silent(group, told)
             return Report(order_id=order.order_id, outcome="unknown", reason=f"no answer: {told}")
+        self.breakers[group].heard()
+        return report
 
 
 def _unconnected(effect: Effect) -> Report | None:
     """What is to be said where there is no broker to ask: of an order in doubt, nothing."""
     reason = "the broker is not connected"
     match effect.kind:
-        case "submit":
+        case "submit" | "close":
             return Report(order_id=effect.order.order_id, outcome="failed", reason=reason)
-        case "cancel":
+        case "cancel" | "modify":
             return Report(order_id=effect.order.order_id, outcome="unknown", reason=reason)
     return None
 

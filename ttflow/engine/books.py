@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from ttflow.book.ledger import Ledger
 from ttflow.book.reconcile import MANUAL, reconcile
 from ttflow.book.rows import Book
+from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.turns import Turns
 from ttflow.instrument import root
 from ttflow.order import Leg, Order, OrderStatus
@@ -19,12 +20,18 @@ SETTLED = timedelta(seconds=5)
 """How long a difference between a broker's position and the ledgers must stand before it is booked."""
 
 
+_AT_THE_BROKER = (OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED)
+
+
 class Books(Turns):
     """Turns, and what is booked that was not ours."""
 
     def _snapshot(self, told: Mapping[str, Any]) -> None:
-        """Compare what a broker says an account holds with the ledgers."""
+        """Compare what a broker says an account holds, and has working, with what we know."""
         group, account = told["account_group"], told["account"]
+        self.told_money(told)
+        if "working" in told:
+            self._compare_orders(group, account, told["working"])
         nets: dict[str, Decimal] = {}
         for symbol, quantity in told["positions"].items():
             nets[root(symbol)] = nets.get(root(symbol), ZERO) + Decimal(quantity)
@@ -37,10 +44,12 @@ class Books(Turns):
     def _compare(self, group: str, account: str, one: str, net: Decimal, symbol: str) -> None:
         orders = self.state.orders.values()
         mine = [o for o in orders if (o.account_group, o.account, o.root) == (group, account, one)]
-        if any(order.unsettled for order in mine):
-            return  # what is on its way may explain it: the next snapshot tells
-        difference = net - self.net(group, account, one)
         before = self.state.books.get((group, account, one))
+        if any(order.unsettled for order in mine):  # what is on its way may explain it
+            since = before.mismatch_since if before else None
+            self._put_book(group, account, one, net, since)
+            return
+        difference = net - self.net(group, account, one)
         since = before.mismatch_since if before else None
         stands = since is not None and before is not None and before.net == net
         if difference and stands and since is not None and self.now - since >= SETTLED:
@@ -51,16 +60,42 @@ class Books(Turns):
             self.notice(
                 "mismatch", "warning", f"{text}the ledgers say; nothing opens there until it is explained."
             )
-        row = Book(
-            account_group=group,
-            account=account,
-            root=one,
-            seq=self.seq,
-            at=self.now,
-            net=net,
-            mismatch_since=(since or self.now) if difference else None,
-        )
-        self.state.put("books", row)
+        self._put_book(group, account, one, net, (since or self.now) if difference else None)
+
+    def _put_book(self, group: str, account: str, one: str, net: Decimal, since: datetime | None) -> None:
+        before = self.state.books.get((group, account, one))
+        if before is None or (before.net, before.mismatch_since) != (net, since):
+            row = Book(
+                account_group=group,
+                account=account,
+                root=one,
+                seq=self.seq,
+                at=self.now,
+                net=net,
+                mismatch_since=since,
+            )
+            self.state.put("books", row)
+
+    def _compare_orders(self, group: str, account: str, working: Sequence[Mapping[str, Any]]) -> None:
+        """Look up orders of ours that the broker doesn't show; withdraw those that should not be there."""
+        shown = {one["order_id"] for one in working} | {one["broker_order_id"] for one in working}
+        for order in self.all_orders():
+            mine = (order.account_group, order.account) == (group, account)
+            known = order.order_id in shown or order.broker_order_id in shown
+            if mine and not known and order.status in _AT_THE_BROKER and self._is_older(order):
+                self.effects.append(Effect("find", order))
+        for one in working:
+            ended = self.state.ended.get(one["order_id"] or "")
+            if ended is not None and (ended.account_group, ended.account) == (group, account):
+                text = (
+                    f"{ended.side} {ended.symbol} in {group}/{account} was {ended.status}, and still works "
+                )
+                self.notice("stray_order", "critical", f"{text}at the broker: it is withdrawn.")
+                self.effects.append(Effect("cancel", ended))
+
+    def _is_older(self, order: Order) -> bool:
+        """Whether a snapshot must know the order: it did not leave just now."""
+        return order.broker != SIMULATOR and self.now - order.submitted_at >= SETTLED
 
     def _take_over(self, group: str, account: str, one: str, difference: Decimal, symbol: str) -> None:
         """Book what the person did at the broker: off the ledgers, or into `manual`."""

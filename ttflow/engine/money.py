@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ttflow.book.ledger import Ledger
+from ttflow.engine.base import SIMULATOR
 from ttflow.engine.evidence import Evidence
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Account
@@ -38,6 +39,13 @@ class Worth(NamedTuple):
 
 class Money(Evidence):
     """Evidence, and the money of accounts."""
+
+    def watched_at(self, group: str) -> frozenset[str]:
+        """The symbols that a group holds, or has orders for, at its outside broker."""
+        held = (row for row in self.state.ledgers.values() if row.position and row.account_group == group)
+        symbols = {row.contract or row.root for row in held if not self.account(group, row.account).simulated}
+        orders = (order for order in self.state.orders.values() if order.account_group == group)
+        return frozenset(symbols | {order.symbol for order in orders if order.broker != SIMULATOR})
 
     def open_profit(self, ledger: Ledger) -> Decimal | None:
         """What a ledger's position has made so far, in its instrument's currency; None without a price."""

@@ -57,7 +57,7 @@ class Passing(Money):
         return found
 
     def put_in_force(self, start: Mapping[str, Any]) -> None:
-        """Bring what a start tells in force: its settings, and what can be reached; nothing where it is so."""
+        """Bring in force what a start tells: its settings, and what can be reached."""
         settings, can = Settings.from_public(start["settings"]), start.get("can", {})
         connected = {name: frozenset(can.get(name, ())) for name in start["brokers"]}
         if settings.deciding() != self.settings.deciding() or connected != self.can:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ttflow.brokers.base import NotSent, Report
+from ttflow.brokers.base import Capabilities, NotSent, Report, Snapshot, Tell
 from ttflow.order import Order
 
 
@@ -18,13 +18,36 @@ class ScriptedBroker:
     than once is a broken law.
     """
 
+    capabilities = Capabilities()
+
     def __init__(self, *script: str, price: Callable[[Order], Any] = lambda order: 100) -> None:
         self.script, self.price = list(script), price
         self.orders: dict[str, int] = {}
         self.known: dict[str, Report] = {}
         self.cancelled: list[str] = []
 
-    async def submit(self, order: Order) -> Report:
+    async def open(self, tell: Tell) -> None:
+        """Be there at once."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def watch(self, symbols: frozenset[str]) -> None:
+        """Give no prices."""
+
+    async def snapshot(self) -> tuple[Snapshot, ...]:
+        """Tell of no account."""
+        return ()
+
+    async def modify(self, order: Order) -> Report:
+        """Change nothing."""
+        return Report(order_id=order.order_id, outcome="refused", reason="orders can't be changed here")
+
+    async def close_position(self, order: Order) -> Report:
+        """Close nothing."""
+        return Report(order_id=order.order_id, outcome="refused", reason="positions can't be closed here")
+
+    async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
         """Take an order as the script says."""
         what = self.script.pop(0) if self.script else "accept"
         if what == "unsent":

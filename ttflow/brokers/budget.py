@@ -1,0 +1,74 @@
+"""What a lane may ask of its broker: no more than the broker allows, and nothing new of one that is silent.
+
+Half of a broker's budget is kept for exits, withdrawals and lookups: an entry waits first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+Time = Callable[[], float]
+
+
+class Budget:
+    """At most `per_minute` requests in any minute, of which entries may take half; None is no limit.
+
+    `time` tells seconds that only go forward.
+    """
+
+    def __init__(self, per_minute: int | None, time: Time) -> None:
+        self.per_minute, self._time = per_minute, time
+        self._left, self._at = float(per_minute or 0), time()
+
+    def wait_s(self, *, entry: bool) -> float:
+        """How long a request has to wait for its turn; 0 where it may go now."""
+        if self.per_minute is None:
+            return 0.0
+        now, rate = self._time(), self.per_minute / 60
+        self._left, self._at = min(float(self.per_minute), self._left + (now - self._at) * rate), now
+        kept = self.per_minute / 2 if entry else 0.0
+        return max(0.0, (kept + 1 - self._left) / rate)
+
+    def take(self) -> None:
+        """Count a request that goes now."""
+        self._left -= 1
+
+    async def turn(self, *, entry: bool) -> None:
+        """Wait for a request's turn, and take it."""
+        while (pause := self.wait_s(entry=entry)) > 0:
+            await asyncio.sleep(pause)
+        self.take()
+
+
+class Breaker:
+    """Opens when `after` calls in a row had no answer, for `open_s` seconds; then one entry may try again.
+
+    Only entries ask it: what reduces goes out whatever the broker did before.
+    """
+
+    def __init__(self, time: Time, *, after: int = 3, open_s: float = 30.0) -> None:
+        self._time, self._after, self._open_s = time, after, open_s
+        self.silent = 0
+        self._until = 0.0
+
+    def heard(self) -> None:
+        """An answer came, whatever it said."""
+        self.silent, self._until = 0, 0.0
+
+    def missed(self) -> bool:
+        """No answer came; True when this one opens the breaker."""
+        self.silent += 1
+        if self.silent < self._after:
+            return False
+        opened = self._time() >= self._until
+        self._until = self._time() + self._open_s
+        return opened
+
+    @property
+    def open(self) -> bool:
+        """Whether an entry is not to be sent now."""
+        return self._time() < self._until
+
+
+__all__ = ["Breaker", "Budget"]
