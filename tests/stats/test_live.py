@@ -138,7 +138,7 @@ def test_it_stands_in_a_checkpoint_and_comes_back_equal():
     assert decode(Live, json.loads(encode(live))) == live
 
 
-@pytest.mark.parametrize("capital", [0, -1, float("nan")])
+@pytest.mark.parametrize("capital", [0, -1, float("nan"), float("inf")])
 def test_without_capital_there_is_nothing_to_measure_by(capital):
     with pytest.raises(ValueError, match="capital must be above zero"):
         Live(capital=capital)

@@ -11,7 +11,7 @@ import os
 import click
 
 from ttflow import __version__
-from ttflow.cli import alerts, fakes, importing, operating, reading, serving
+from ttflow.cli import alerts, fakes, importing, operating, reading, serving, statistics
 from ttflow.cli.base import Commands
 
 
@@ -38,6 +38,7 @@ for command in (
     *serving.COMMANDS,
     *alerts.COMMANDS,
     *reading.COMMANDS,
+    *statistics.COMMANDS,
     *importing.COMMANDS,
     *operating.COMMANDS,
     *fakes.COMMANDS,

@@ -12,21 +12,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttflow.stats.curves import daily, drawdown, equity, rolling
+    from ttflow.stats.figures import KEYS
+    from ttflow.stats.frames import Record, episodes, matched, of_trades, record, trades
     from ttflow.stats.live import Live
+    from ttflow.stats.matching import Matcher
+    from ttflow.stats.reading import read
+    from ttflow.stats.resampling import bootstrap
+    from ttflow.stats.summaries import by, sides, summary
 
 __all__ = [
+    "KEYS",
     "Live",
+    "Matcher",
+    "Record",
+    "bootstrap",
+    "by",
+    "daily",
+    "drawdown",
+    "episodes",
+    "equity",
+    "matched",
+    "of_trades",
+    "read",
+    "record",
+    "rolling",
+    "sides",
+    "summary",
+    "trades",
 ]
 
 _HOMES = {
-    "Live": "live",
+    "curves": ("daily", "drawdown", "equity", "rolling"),
+    "figures": ("KEYS",),
+    "frames": ("Record", "episodes", "matched", "of_trades", "record", "trades"),
+    "live": ("Live",),
+    "matching": ("Matcher",),
+    "reading": ("read",),
+    "resampling": ("bootstrap",),
+    "summaries": ("by", "sides", "summary"),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'ttflow.stats' has no attribute {name!r}")
-    found = getattr(import_module(f"ttflow.stats.{_HOMES[name]}"), name)
+    found = getattr(import_module(f"ttflow.stats.{_HOME_OF[name]}"), name)
     globals()[name] = found
     return found
 

@@ -54,7 +54,8 @@ RISK_FREE = 0.02
 
 MONTHS = 12
 
-_NOISE = 1e-12  # relative: beneath it two floats are the same amount of money
+NOISE = 1e-12
+"""A part of an amount so small that two floats are the same money if they differ by less."""
 
 Figures = dict[str, float | int | None]
 
@@ -110,8 +111,8 @@ class Totals(NamedTuple):
 
     `mean` and `m2` are those of the trades' net results; a loss has a negative `largest_loss` and a positive
     `gross_loss`. `days` and `months` are the returns of the daily equity, `growth` its last over its first
-    value, `daily_drawdown` its deepest fall as a fraction, at most 0, and `year` how many of its days make a year.
-    `broke` says that a day before the last ended without any equity, after which a return means nothing.
+    value, `daily_drawdown` its deepest fall as a fraction, at most 0, and `year` how many of its days make
+    a year. `broke` says that a day before the last ended without any equity: a return means nothing then.
     """
 
     trades: int
@@ -189,24 +190,19 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def result(net: float) -> float:
-    """A trade's net result as it counts: exactly zero where it is even (see `EVEN`)."""
-    return 0.0 if abs(net) <= EVEN else net
-
-
 def change(now: float, before: float) -> float:
     """The return from one equity to the next, a fraction; zero where they differ by float noise alone.
 
     `before` must be positive.
     """
     gained = now - before
-    return 0.0 if abs(gained) <= _NOISE * before else gained / before
+    return 0.0 if abs(gained) <= NOISE * before else gained / before
 
 
 def fall(equity: float, peak: float) -> float:
     """How far an equity is below its peak, in money, at most 0; zero for float noise."""
     below = equity - peak
-    return 0.0 if below >= -_NOISE * abs(peak) else below
+    return 0.0 if below >= -NOISE * abs(peak) else below
 
 
 def spread(n: int, mean: float, m2: float) -> float | None:
@@ -217,7 +213,7 @@ def spread(n: int, mean: float, m2: float) -> float | None:
     if n < 2:
         return None
     deviation = math.sqrt(m2 / (n - 1))
-    return deviation if deviation > _NOISE * abs(mean) else None
+    return deviation if deviation > NOISE * abs(mean) else None
 
 
 def ratio(part: float, whole: float) -> float | None:

@@ -6,12 +6,13 @@ whole history. It is frozen and plain, so it can stand in a checkpoint; nothing 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from ttflow.order import Trade
-from ttflow.stats.figures import MONTHS, RISK_FREE, Figures, Returns, Totals, change, fall, figures, result
-from ttflow.words import evolve
+from ttflow.stats.figures import EVEN, MONTHS, RISK_FREE, Figures, Returns, Totals, change, fall, figures
+from ttflow.words import ZERO, Exact, evolve
 
 YEAR = 365
 """The days of a year: every calendar day counts."""
@@ -27,8 +28,8 @@ class Live:
     the order in which they are booked. A new day closes the one before, so a report that comes later than
     one of the next day counts on that next day.
 
-    `net` is the sum of net results, `mean` and `m2` their moments; `streak` the current run, positive for
-    wins; `peak` the highest equity after a trade. `first` and `last` are the days (UTC) of the first and
+    `net` is the exact sum of net results, `mean` and `m2` their moments; `streak` the current run, positive
+    for wins; `peak` the highest `net` so far, at least zero. `first` and `last` are the days (UTC) of the first and
     the last fill, `days` and `months` the returns of those that are over, `day_start` and `month_start` the
     equity when the present ones began, `day_peak` the highest equity at a day's end and `day_drawdown` the
     deepest fall from it, as a fraction. `broke` says that a day ended without any equity.
@@ -41,10 +42,10 @@ class Live:
     episodes: int = 0
     wins: int = 0
     losses: int = 0
-    net: float = 0.0
-    gross_profit: float = 0.0
-    gross_loss: float = 0.0
-    commission: float = 0.0
+    net: Exact = ZERO
+    gross_profit: Exact = ZERO
+    gross_loss: Exact = ZERO
+    commission: Exact = ZERO
     largest_win: float = 0.0
     largest_loss: float = 0.0
     streak: int = 0
@@ -52,7 +53,7 @@ class Live:
     longest_losses: int = 0
     mean: float = 0.0
     m2: float = 0.0
-    peak: float = 0.0
+    peak: Exact = ZERO
     max_drawdown: float = 0.0
     max_drawdown_pct: float = 0.0
     first: date | None = None
@@ -66,22 +67,20 @@ class Live:
     broke: bool = False
 
     def __post_init__(self) -> None:
-        if not self.capital > 0:
+        if not 0 < self.capital < math.inf:
             raise ValueError(f"the capital must be above zero, not {self.capital}")
 
     @property
     def equity(self) -> float:
         """The capital and all that was earned, in money."""
-        return self.capital + self.net
+        return self.capital + float(self.net)
 
     def seen(self, at: datetime) -> Live:
         """Note a fill at a time; a new day closes the one before, one before the first adds idle days."""
         day = at.astimezone(UTC).date()
         if self.last is None or self.first is None:
             start = self.equity
-            return evolve(
-                self, first=day, last=day, peak=start, day_start=start, month_start=start, day_peak=start
-            )
+            return evolve(self, first=day, last=day, day_start=start, month_start=start, day_peak=start)
         if day > self.last:
             return self._turned(day, self.last)
         return self._reached_back(day, self.first) if day < self.first else self
@@ -89,33 +88,32 @@ class Live:
     def after(self, trade: Trade) -> Live:
         """Book a closed trade; it counts wholly on its exit's day."""
         live = self.seen(trade.entry_at).seen(trade.exit_at)
-        net = result(float(trade.net_pnl))
-        trades = live.trades + 1
-        away = net - live.mean
+        net = trade.net_pnl if abs(trade.net_pnl) > EVEN else ZERO
+        earned, trades, total = float(net), live.trades + 1, live.net + net
+        away = earned - live.mean
         mean = live.mean + away / trades
-        streak = _streak(live.streak, net)
-        equity = live.capital + live.net + net
-        peak = max(live.peak, equity)
-        below = fall(equity, peak)
+        streak = _streak(live.streak, earned)
+        peak = max(live.peak, total)
+        below = float(total - peak)
         return evolve(
             live,
             trades=trades,
             wins=live.wins + (net > 0),
             losses=live.losses + (net < 0),
-            net=live.net + net,
-            gross_profit=live.gross_profit + max(net, 0.0),
-            gross_loss=live.gross_loss + max(-net, 0.0),
-            commission=live.commission + float(trade.commission),
-            largest_win=max(live.largest_win, net),
-            largest_loss=min(live.largest_loss, net),
+            net=total,
+            gross_profit=live.gross_profit + max(net, ZERO),
+            gross_loss=live.gross_loss + max(-net, ZERO),
+            commission=live.commission + trade.commission,
+            largest_win=max(live.largest_win, earned),
+            largest_loss=min(live.largest_loss, earned),
             streak=streak,
             longest_wins=max(live.longest_wins, streak),
             longest_losses=max(live.longest_losses, -streak),
             mean=mean,
-            m2=live.m2 + away * (net - mean),
+            m2=live.m2 + away * (earned - mean),
             peak=peak,
             max_drawdown=min(live.max_drawdown, below),
-            max_drawdown_pct=min(live.max_drawdown_pct, below / peak * 100),
+            max_drawdown_pct=min(live.max_drawdown_pct, below / (live.capital + float(peak)) * 100),
         )
 
     def closed(self) -> Live:
@@ -134,14 +132,14 @@ class Live:
                 episodes=self.episodes,
                 wins=self.wins,
                 losses=self.losses,
-                net_profit=self.net,
-                gross_profit=self.gross_profit,
-                gross_loss=self.gross_loss,
+                net_profit=float(self.net),
+                gross_profit=float(self.gross_profit),
+                gross_loss=float(self.gross_loss),
                 largest_win=self.largest_win,
                 largest_loss=self.largest_loss,
                 max_consecutive_wins=self.longest_wins,
                 max_consecutive_losses=self.longest_losses,
-                commission=self.commission,
+                commission=float(self.commission),
                 mean=self.mean,
                 m2=self.m2,
                 max_drawdown=self.max_drawdown,
