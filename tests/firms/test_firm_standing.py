@@ -121,6 +121,20 @@ def test_the_room_is_the_floors_where_that_is_nearer():
     assert "500 of 2000 left to the floor of 48000" in low.verdict(Decimal(48500), TEN).sentence
 
 
+@pytest.mark.parametrize(
+    ("equity", "nearest"),
+    [
+        ("49500", "500 of 1000 left to the daily loss limit of 49000"),
+        ("49150", "150 of 1000 left to the daily loss limit of 49000"),
+        ("49050", "50 of 1000 left to the daily loss limit of 49000"),
+        # A little more than the whole room of both; the floor's is 2000.5 of 2000.
+        ("50000.50", "2000.5 of 2000 left to the floor of 48000"),
+    ],
+)
+def test_the_sentence_tells_the_limit_that_is_nearest_for_its_size(equity, nearest):
+    assert morning().verdict(Decimal(equity), TEN).sentence == f"Topstep combine 50K: {nearest}"
+
+
 # ── Warnings ──
 
 
