@@ -70,8 +70,8 @@ def rules_of(group: Group, account: str, firms: Firms) -> Rules | None:
 
     That is without a firm, and where the group's program or the account's size isn't said. `firms` are the
     tables of the settings (`settings.firms`), which have been checked: `Settings` refuses a group whose rules
-    don't tell all that is needed. It costs some 60 microseconds, so ask once per start. A shadow's (`NAME~paper`) are those of its account, and one
-    that is in no group any more has the group's.
+    don't tell all that is needed. A shadow's (`NAME~paper`) are those of its account, and one that is in no
+    group any more has the group's. It costs some 60 microseconds: ask once per start.
     """
     own = group.account(account)
     size = (own.size if own else None) or group.size
