@@ -164,6 +164,12 @@ def test_a_session_across_midnight_belongs_to_the_day_on_which_it_ends():
     )
 
 
+def test_a_session_that_ends_after_midnight_in_london_is_found_too():
+    pacific = Calendar("weekdays", "09:00-18:30", "America/Los_Angeles")
+
+    assert session_of(pacific, datetime(2026, 11, 25, 2, tzinfo=UTC)).date == date(2026, 11, 24)
+
+
 @pytest.mark.parametrize(
     ("calendar", "at", "opens"),
     [

@@ -38,7 +38,7 @@ M6E M25 2025-06-16; BTC Z24 2024-12-27; MBT H24 2024-03-28; BTC H25 2025-03-28; 
 ZC H26 2026-03-13; ZC Z25 2025-12-12; ZS X25 2025-11-14; ZW N25 2025-07-14; ZL Z25 2025-12-12;
 LE G26 2026-02-27; HE V24 2024-10-14; HE G26 2026-02-13; GF X25 2025-11-20; GF X28 2028-11-16;
 GF F26 2026-01-29;
-GF K26 2026-05-21
+GF K26 2026-05-21; GF J25 2025-04-17
 """
 NOTICED = """
 GC G26 2026-01-30; GC J26 2026-03-31; GC M26 2026-05-29; GC Q26 2026-07-31; GC V26 2026-09-30;
@@ -78,6 +78,7 @@ def test_the_holidays_of_a_year_are_those_of_the_exchanges():
     assert date(2021, 6, 18) not in holidays(2021)
     assert date(2022, 6, 20) in holidays(2022)
     assert date(2021, 12, 31) not in holidays(2021)
+    assert {day.year for day in holidays(2022)} == {2022}
     assert date(2022, 1, 1) not in holidays(2022)
 
 

@@ -259,6 +259,12 @@ def test_the_users_own_table_goes_over_the_one_that_is_shipped():
     assert root("FDAXZ6") == "FDAXZ6"
 
 
+def test_of_two_roots_that_fit_the_longer_is_meant():
+    fields = {"tick_size": ONE, "listed": "Z", "months": "Z", "last_trade": "3rd friday"}
+    with using(Table({"E": fields, "E7": fields})):
+        assert (root("E71!"), root("E1!"), root("E712!")) == ("E7", "E", "E7")
+
+
 def test_what_is_installed_holds_wherever_nothing_else_is_used():
     shipped = in_force()
     install(MINE)

@@ -129,6 +129,12 @@ def test_an_override_is_the_front_month_and_the_next_follow_it():
     assert resolve("MES1!", TODAY, chosen) == "MESZ2026"
 
 
+def test_an_override_holds_to_its_last_day():
+    assert resolve("ES1!", date(2026, 12, 18), {"ES": "ESZ2026"}) == "ESZ2026"
+    with pytest.raises(SymbolError, match="which ended on 2026-12-18"):
+        resolve("ES1!", date(2026, 12, 19), {"ES": "ESZ2026"})
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -1,7 +1,7 @@
 """Symbols: what each broker calls what TradingView's symbols mean, both ways.
 
 The rule of this room: an unknown root at a futures broker is refused, never guessed, and what a broker holds
-can always be read. Which contract is meant, and until when, is told by `ttflow.contracts`, whose functions can
+can always be read. Which contract is meant, and until when, is told by `ttflow.contracts`; its functions can
 be had from here as well.
 """
 
