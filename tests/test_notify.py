@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import logging
@@ -12,8 +13,10 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import visit
@@ -23,6 +26,7 @@ from tornado.web import Application, RequestHandler
 
 from ttflow import desk as desk_module
 from ttflow import vigil
+from ttflow.cli import main as cli
 from ttflow.cli.tailing import lines
 from ttflow.desk import Desk
 from ttflow.errors import RequestError, SettingsError
@@ -955,13 +959,11 @@ def test_a_connection_that_was_lost_is_told_once_and_so_is_its_return(using):
         desk.link("far", True)
         for _ in range(3):
             desk.link("far", False, "the server closed it.")
-        assert desk.brokers_state()["far"] == "lost"
         await until(lambda: len(notices(desk)) == 1)
         desk.link("far", True)
         desk.link("far", True)
         desk.link("nobody", False)
         await until(lambda: len(notices(desk)) == 2)
-        assert desk.brokers_state()["far"] != "lost"
         return [(row["kind"], row["severity"], row["text"]) for row in notices(desk)]
 
     lost, back = using(work, fake)
@@ -1147,3 +1149,112 @@ def test_addresses_are_taken_out_of_the_logs(tmp_path, capsys):
         logging.getLogger("ttflow").error("sent to %s", URL)
 
     assert SECRET not in capsys.readouterr().err
+
+
+# What the page says
+
+PAGE = Path(__file__).parent.parent / "docs" / "notices.md"
+HOUSE = Path(desk_module.__file__).parent
+
+
+def kinds_in_the_code():
+    """The first argument of every notice that is given, where it is a plain text."""
+    for file in HOUSE.rglob("*.py"):
+        if "fakes" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or len(node.args) != 3:
+                continue
+            name = getattr(node.func, "attr", "")
+            if name in ("notice", "tell", "_tell") and isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value
+
+
+def test_every_kind_of_notice_is_in_the_page_and_no_other():
+    listed = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert set(listed) == {*kinds_in_the_code(), "halt", "resume", "stopped"}
+    assert listed == sorted(listed)
+
+
+def test_the_settings_in_the_page_are_accepted(tmp_path):
+    toml, dotenv = (
+        re.search(rf"```{name}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
+        for name in ("toml", "sh")
+    )
+
+    notify = load_in(tmp_path, toml, dotenv).notify
+
+    assert set(notify.channels) == {"phone", "mail"}
+    assert notify.ping_url
+
+
+# doctor
+
+
+def doctor(place, monkeypatch, *arguments, toml):
+    (place / "ttflow.toml").write_text(f"port = 0\n{toml}")
+    monkeypatch.chdir(place)
+    return CliRunner().invoke(cli, ["doctor", *arguments])
+
+
+def test_doctor_names_the_channels_and_shows_no_address(tmp_path, monkeypatch):
+    toml = f"{CHANNEL}url = '{URL}'\nseverity = 'critical'\nkinds = ['halt']\n"
+    told = doctor(tmp_path, monkeypatch, toml=toml)
+
+    assert told.exit_code == 0
+    assert "phone: critical notices, only halt" in told.output
+    assert SECRET not in told.output
+    bad = doctor(tmp_path, monkeypatch, toml=f"{CHANNEL}url = 'nonsense://{SECRET}'\n")
+    assert bad.exit_code == 1
+    assert "notify.channels.phone.url" in bad.output
+    assert SECRET not in bad.output
+
+
+def test_doctor_sends_a_test_message_to_every_channel_and_fails_where_one_is_gone(tmp_path, monkeypatch):
+    async def work(place, taken, status):
+        toml = f"{CHANNEL}url = 'json://{place}/{SECRET}'\n[notify.channels.gone]\nurl = '{URL}'\n"
+        told = await asyncio.to_thread(doctor, tmp_path, monkeypatch, "--notify", toml=toml)
+        assert [sent["title"] for _, sent in taken] == ["ttflow info: test"]
+        assert told.exit_code == 1
+        assert "phone took the test message" in told.output
+        assert "gone did not take the test message" in told.output
+        assert SECRET not in told.output
+
+    at_inbox(work)
+
+
+# What the engine says
+
+
+def walk_at_a_broker():
+    """A walk with a live group at a broker, where `walker` may trade."""
+    group = {"broker": "scripted", "live": True, "strategies": ("walker",)}
+    given = {"secrets": ("a-webhook-secret",), "groups": {"desk": group}}
+    return Walk(Settings.model_validate(given), connected=("desk",))
+
+
+def test_what_a_trader_must_know_is_said_in_a_sentence_with_its_severity():
+    walk = walk_at_a_broker()
+    walk.alert(account_group="desk", symbol="AAPL", quantity=2)
+    (order,) = walk.orders()
+    walk.report(order, "unknown", call="submit")
+    walk.report(order, "not_found", call="find")
+    walk.alert(account_group="desk", symbol="MSFT", quantity=3)
+    walk.report(walk.orders()[-1], "refused", reason="Not enough margin.")
+    walk.command("halt", reason="news")
+    walk.command("resume")
+    walk.command("mode", strategy="walker", mode="paper", reason="by hand")
+
+    assert [(row.kind, row.severity, row.text) for row in walk.rows("notices")] == [
+        (
+            "unknown_order",
+            "critical",
+            f"desk/main: buy 2 AAPL (order {order.order_id}) is in doubt, and the broker does not know it. "
+            "Look there: a person must decide.",
+        ),
+        ("rejected", "warning", "desk/main: buy 3 MSFT was rejected: Not enough margin."),
+        ("halt", "warning", "Trading is halted everywhere: news."),
+        ("resume", "warning", "Trading is active everywhere: a test."),
+        ("mode", "info", "walker is set to paper: by hand."),
+    ]
