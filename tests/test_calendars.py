@@ -218,7 +218,7 @@ def test_a_trading_day_that_begins_at_midnight_is_the_calendars_weekends_include
 @pytest.mark.parametrize(
     ("symbol", "calendar"),
     [("ES1!", CME), ("AAPL", NYSE), ("AAPL261218C250.0", NYSE), ("BTCUSD", ALWAYS), ("EURUSD", FOREX),
-     ("GC1!", CME), ("NASDAQ:ZM", NYSE)],
+     ("GC1!", CME), ("NASDAQ:ZM", NYSE), ("NYSE_DL:IBM", NYSE), ("LSE:VOD", ALWAYS), ("XYZ1!", ALWAYS)],
 )  # fmt: skip
 def test_an_instrument_has_its_market_hours(symbol, calendar):
     assert calendar_of(instrument(symbol)) == calendar

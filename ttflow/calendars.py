@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from ttflow.expiry import good_friday, holidays, observed, thanksgiving
-from ttflow.instrument import Instrument, is_currency
+from ttflow.instrument import STOCK_EXCHANGES, Instrument, is_currency
 from ttflow.symbols import kind
 
 if TYPE_CHECKING:
@@ -65,15 +65,17 @@ ALWAYS = Calendar("always", "00:00-00:00", "UTC")
 
 
 def calendar_of(found: Instrument) -> Calendar:
-    """The calendar of an instrument: a future's own, NYSE for stocks and options, round the clock for pairs.
+    """The calendar of an instrument: a future's own, NYSE for American stocks and options, or FOREX.
 
-    A future without hours of its own, and a coin, are always open.
+    What has hours that nobody told is always open: a future without its own, a stock of another country.
     """
     if found.listed:
         return Calendar(found.calendar, found.hours, found.tz) if found.hours else ALWAYS
-    if kind(found.root) in ("stock", "option"):
-        return NYSE
-    return FOREX if is_currency(found.root) else ALWAYS
+    if is_currency(found.root):
+        return FOREX
+    what, exchange = kind(found.root), found.exchange.partition("_")[0]
+    american = not exchange or exchange in STOCK_EXCHANGES
+    return NYSE if what == "option" or (what == "stock" and american) else ALWAYS
 
 
 def session_of(calendar: Calendar | str, at: datetime) -> Session | None:

@@ -164,7 +164,7 @@ class Table:
         venue = exchange.partition("_")[0]
         if not exchange or venue in _FUTURES_EXCHANGES:
             return of_future
-        return f"{_AMERICAN if venue in _STOCK_EXCHANGES else exchange}:{name}"
+        return f"{_AMERICAN if venue in STOCK_EXCHANGES else exchange}:{name}"
 
     def _future_root(self, name: str) -> str | None:
         if name in self.futures:
@@ -176,7 +176,8 @@ class Table:
 
 _AMERICAN = "US"
 _FUTURES_EXCHANGES = frozenset({"CME", "CBOT", "NYMEX", "COMEX"})
-_STOCK_EXCHANGES = frozenset({_AMERICAN, "NYSE", "NASDAQ", "AMEX", "ARCA", "BATS", "CBOE", "IEX", "OTC"})
+STOCK_EXCHANGES = frozenset({_AMERICAN, "NYSE", "NASDAQ", "AMEX", "ARCA", "BATS", "CBOE", "IEX", "OTC"})
+"""Where American stocks trade, as TradingView calls it; one stock is the same on all of them."""
 
 _CONTRACT = re.compile(r"[1-9][0-9]?!|[FGHJKMNQUVXZ](?:20[0-9]{2}|[0-9]{1,2})")
 
