@@ -86,6 +86,19 @@ def order(side="buy", quantity=1, type="market", *, leg=Leg.OPEN, symbol="ESZ202
     return Order(**{**known, **levels, **fields})
 
 
+TAKEN = ("accepted", "filled")
+"""How an order stands right after it was taken: the stream may be faster than the answer."""
+
+
+class Noted(Tradovate):
+    """The adapter; what it answers to `submit` is told too, as the worker tells it."""
+
+    async def submit(self, order, legs=()):
+        report = await super().submit(order, legs)
+        self.tell(report)
+        return report
+
+
 class Bench:
     """A fake that is served, and the adapters that reach it; `told` is what they told, in order."""
 
@@ -94,7 +107,7 @@ class Bench:
 
     def broker(self, name="desk", **groups):
         chosen = settings(self.served.address, **groups)
-        made = Tradovate(
+        made = Noted(
             chosen.groups[name], shared(self.served.address + "/v1", chosen.credentials.tradovate, self.pace)
         )
         self.brokers.append(made)
@@ -187,10 +200,10 @@ def test_groups_with_the_same_credentials_share_one_session():
 
         still = await second.submit(order())
 
-        assert still.outcome == "accepted"
+        assert still.outcome in TAKEN
         assert first.login is second.login
         assert at.fake.requests["auth/accesstokenrequest"] == at.fake.requests["authorize"] == 1
-        assert len(at.reports(one)) == 1
+        assert sum(len(report.fills) for report in at.reports(one)) == 1
 
     bench(work)
 
@@ -202,7 +215,7 @@ def test_a_session_can_be_opened_again_after_it_was_closed():
         await broker.close()
         await broker.open(at.told.append)
 
-        assert (await broker.submit(order())).outcome == "accepted"
+        assert (await broker.submit(order())).outcome in TAKEN
 
     bench(work)
 
@@ -250,7 +263,7 @@ def test_a_session_is_renewed_before_it_ends_and_never_doubled():
         await at.until(lambda: at.fake.requests.get("auth/renewaccesstoken", 0) >= 3)
         report = await broker.submit(order())
 
-        assert report.outcome == "accepted"
+        assert report.outcome in TAKEN
         assert at.fake.requests["auth/accesstokenrequest"] == 1
 
     bench(work, lifetime_s=0.4)
@@ -263,7 +276,7 @@ def test_an_expired_token_costs_one_new_sign_in_and_sends_the_order_once():
         orders = [order() for _ in range(3)]
         reports = await asyncio.gather(*map(broker.submit, orders))
 
-        assert {report.outcome for report in reports} == {"accepted"}
+        assert {report.outcome for report in reports} <= set(TAKEN)
         assert at.fake.requests["auth/accesstokenrequest"] == 2
         assert [len(at.held(one)) for one in orders] == [1, 1, 1]
 
@@ -316,7 +329,7 @@ def test_a_market_order_is_accepted_and_its_fill_is_told_with_price_and_time():
         filled = await at.ended(one, "filled")
         row = at.held(one)[0]
 
-        assert (report.outcome, report.broker_order_id) == ("accepted", str(row["id"]))
+        assert (report.outcome in TAKEN, report.broker_order_id) == (True, str(row["id"]))
         (fill,) = filled.fills
         assert (fill["quantity"], fill["price"]) == ("2", "5000.25")
         assert abs(datetime.now(UTC) - datetime.fromisoformat(fill["at"])) < timedelta(minutes=1)
@@ -405,7 +418,7 @@ def test_an_order_is_rejected_after_it_was_taken():
         rejected = await at.ended(one, "refused")
         found = await broker.find(one)
 
-        assert report.outcome == "accepted"
+        assert report.outcome in TAKEN
         assert rejected.reason == found.reason == "MaxPosLimitReached: the position would be too large"
         assert found.outcome == "refused"
 
@@ -561,7 +574,7 @@ def test_a_position_is_closed_whatever_it_is_and_its_orders_with_it():
         report = await broker.close_position(closing := order("sell", 1, leg=Leg.CLOSE))
         filled = await at.ended(closing, "filled")
 
-        assert report.outcome == "accepted"
+        assert report.outcome in TAKEN
         assert [fill["quantity"] for fill in filled.fills] == ["3"]
         assert at.fake.exchange.net("DEMO12345", "ESZ6") == 0
         assert [row["status"] for row in at.fake.exchange.state()["orders"]].count("working") == 0
@@ -689,7 +702,7 @@ def test_a_penalty_is_waited_for_and_the_same_body_sent_with_its_ticket():
         at.fault("penalty")
         report = await broker.submit(one := order())
 
-        assert (report.outcome, len(at.held(one))) == ("accepted", 1)
+        assert (report.outcome in TAKEN, len(at.held(one))) == (True, 1)
         assert at.fake.requests["order/placeorder"] == 2
 
     bench(work)
@@ -843,7 +856,7 @@ def test_a_duplicate_fill_is_told_once():
         await broker.submit(after := order())
         await at.ended(after, "filled")
 
-        assert [len(report.fills) for report in at.reports(one)] == [1]
+        assert sum(len(report.fills) for report in at.reports(one)) == 1
 
     bench(work)
 
@@ -854,7 +867,6 @@ def test_fills_out_of_order_are_all_told():
         at.fault("out_of_order_fills")
         report = await broker.submit(one := order(quantity=3))
         await at.until(lambda: len(at.told_fills(one, report)) == 2)
-        await at.until(lambda: (*at.reports(one), report)[-1].outcome in ("filled", "accepted"))
 
         assert sorted(fill["quantity"] for fill in at.told_fills(one, report).values()) == ["1", "2"]
         assert (await broker.find(one)).outcome == "filled"
@@ -930,7 +942,7 @@ def test_what_happens_while_the_stream_is_gone_is_told_before_it_is_back(fault):
         assert [
             report for report in at.told[:back] if isinstance(report, Report) and report.outcome == "filled"
         ] == [at.reports(filled)[-1]]
-        assert after.outcome == "accepted"
+        assert after.outcome in TAKEN
         assert at.fake.requests["auth/accesstokenrequest"] == 1
         assert all(len(at.held(one)) == 1 for one in (filled, gone, more))
 

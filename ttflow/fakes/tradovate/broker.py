@@ -72,6 +72,7 @@ class Tradovate(Fake):
         self.sockets: set[Socket] = set()
         self.entities = Entities(self.exchange, ACCOUNT_ID, USER_ID)
         self._waiting: list[tuple[str, str, dict[str, Any]]] = []
+        self._backwards = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.exchange.tell = self._note
         self.faults.asked = self._strike
@@ -130,9 +131,10 @@ class Tradovate(Fake):
         """Queue an event for every stream."""
         self._waiting.append((kind, change, entity))
 
-    def flush(self, *, backwards: bool = False) -> None:
-        """Send what is queued; `backwards` turns the order of the fills round."""
+    def flush(self) -> None:
+        """Send what is queued, the fills in the wrong order where a fault wants that."""
         waiting, self._waiting = self._waiting, []
+        backwards, self._backwards = self._backwards, False
         if backwards:
             fills = [event for event in waiting if event[0] == "fill"]
             waiting = [fills.pop() if event[0] == "fill" else event for event in waiting]
@@ -186,8 +188,8 @@ class Tradovate(Fake):
         self.tell("command", "Created", made)
         return made
 
-    def trade(self, order: Placed) -> bool:
-        """Let a new order meet the market, as the faults want it; says whether fills go backwards."""
+    def trade(self, order: Placed) -> None:
+        """Let a new order meet the market, as the faults want it."""
         half = (order.quantity / 2).to_integral_value(ROUND_CEILING)
         if self.faults.take("reject_later"):
             self.later(self.late_s, lambda: self.reject(order))
@@ -198,10 +200,9 @@ class Tradovate(Fake):
         elif order.quantity > 1 and self.faults.take("out_of_order_fills"):
             self.exchange.work(order, most=half)
             self.exchange.work(order)
-            return True
+            self._backwards = True
         else:
             self.exchange.work(order)
-        return False
 
     def reject(self, order: Placed) -> None:
         """Reject an order that was taken."""

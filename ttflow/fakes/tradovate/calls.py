@@ -113,7 +113,6 @@ async def _order_call(fake: Tradovate, call: str, body: Mapping[str, Any], sessi
         return Reply(
             200, failure("MaxOrderQtyLimitReached", "the order is larger than your risk settings allow")
         )
-    backwards = False
     match call:
         case "order/cancelorder":
             reply = _cancel(fake, body)
@@ -122,14 +121,12 @@ async def _order_call(fake: Tradovate, call: str, body: Mapping[str, Any], sessi
         case "order/liquidateposition":
             reply = _liquidate(fake, body)
         case _:
-            reply, backwards = _place(fake, call, body)
-    return await _struck_after(fake, reply, backwards)
+            reply = _place(fake, call, body)
+    return await _struck_after(fake, reply)
 
 
-async def _struck_after(fake: Tradovate, reply: Reply, backwards: bool) -> Reply:
+async def _struck_after(fake: Tradovate, reply: Reply) -> Reply:
     """What a fault does to the answer of an order that was taken."""
-    if backwards:
-        fake.flush(backwards=True)
     if fake.faults.take("lose_answer"):
         fake.flush()
         raise Dropped
@@ -141,11 +138,11 @@ async def _struck_after(fake: Tradovate, reply: Reply, backwards: bool) -> Reply
     return reply
 
 
-def _place(fake: Tradovate, call: str, body: Mapping[str, Any]) -> tuple[Reply, bool]:
+def _place(fake: Tradovate, call: str, body: Mapping[str, Any]) -> Reply:
     legs = [body[name] for name in ("bracket1", "bracket2", "other") if name in body]
     for terms in (body, *legs):
         if problem := _problem(body, terms):
-            return Reply(200, problem), False
+            return Reply(200, problem)
     first = fake.place(body, body)
     if call == "order/placeoco":
         others = [fake.place(body, terms) for terms in legs]
@@ -156,12 +153,12 @@ def _place(fake: Tradovate, call: str, body: Mapping[str, Any]) -> tuple[Reply, 
         fake.exchange.link(*others) if others else None
         answer = {"orderId": first.number}
         answer |= {f"oso{place}Id": leg.number for place, leg in enumerate(others, 1)}
-    backwards = fake.trade(first)
+    fake.trade(first)
     if call == "order/placeoco":
         fake.exchange.work(others[0])
     if call == "order/placeoso" and first.status == "filled" and fake.faults.take("lost_leg"):
         fake.lose(next((leg for leg in others if leg.stop_price is not None), others[0]))
-    return Reply(200, answer), backwards
+    return Reply(200, answer)
 
 
 def _problem(body: Mapping[str, Any], terms: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -281,7 +278,8 @@ def _read(fake: Tradovate, call: str, query: Mapping[str, str]) -> Reply:
 
 def _picked(kind: str, verb: str, query: Mapping[str, str], rows: list[dict[str, Any]]) -> Reply:
     def found(name: str, ids: str) -> list[dict[str, Any]]:
-        return [row for row in rows if row.get(name) in {int(one) for one in ids.split(",")}]
+        wanted = {int(one) for one in ids.split(",")}
+        return [row for row in rows if row.get(name) in wanted]
 
     match verb:
         case "list":

@@ -32,6 +32,7 @@ class Socket(WebSocketHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         """Greet, and begin to beat."""
+        self.set_nodelay(True)  # events are small, and would wait for each other
         self._heard_at = monotonic()
         self._beat = PeriodicCallback(self._tick, self.fake.beat_s * 1000)
         self._beat.start()
