@@ -289,6 +289,66 @@ async def test_no_position_is_closed_by_its_contract():
             await desk.broker.close_position(an_order(leg="close"))
 
 
+@walked
+async def test_a_fill_costs_what_the_broker_said_that_it_would():
+    async with line() as desk:
+        desk.fake.fee = Decimal("1.25")
+        await desk.broker.submit(an_order(quantity=2))
+        await desk.told.until_filled("tt-1", 2)
+        await asyncio.gather(*desk.broker._costs._asking)
+        await desk.broker.submit(an_order("tt-2", side="sell", leg="close"))
+        await desk.told.until_filled("tt-2")
+
+        costs = [fill["commission"] for name in ("tt-1", "tt-2") for fill in desk.told.fills(name).values()]
+        assert costs == ["2.5", "1.25"]
+
+
+@walked
+async def test_the_first_entry_in_a_symbol_is_tried_before_it_is_sent():
+    async with line() as desk:
+        desk.fault("refuse_dry_run")
+        refused = await desk.broker.submit(an_order("a"))
+        assert (refused.outcome, await desk.ids()) == ("refused", [])
+
+        for name in ("b", "c", "d"):
+            await desk.broker.submit(an_order(name))
+        await asyncio.gather(*desk.broker._costs._asking)
+        assert (await desk.state())["requests"]["POST /accounts/5WT00001/orders/dry-run"] == 3
+        assert await desk.ids() == ["b", "c", "d"]
+
+
+@walked
+async def test_an_entry_goes_out_though_its_dry_run_fails():
+    async with line() as desk:
+        tried = desk.broker._costs.ask
+
+        async def broken(path, body):
+            raise ConnectionError("no dry run today")
+
+        desk.broker._costs.ask = broken
+        assert (await desk.broker.submit(an_order())).outcome == "accepted"
+        desk.broker._costs.ask = tried
+
+
+@walked
+async def test_an_exit_is_never_held_up_by_a_dry_run():
+    async with line() as desk:
+        await desk.broker.submit(an_order("out", side="sell", leg="close"))
+
+        assert "POST /accounts/5WT00001/orders/dry-run" not in (await desk.state())["requests"]
+
+
+@walked
+async def test_the_days_profit_is_after_what_was_paid():
+    async with line() as desk:
+        desk.fake.fee = Decimal("1.25")
+        await desk.broker.submit(an_order())
+        await desk.told.until_filled("tt-1")
+
+        (snapshot,) = await desk.broker.snapshot()
+        assert snapshot.day_profit == Decimal("-1.25")
+
+
 # Brackets
 
 

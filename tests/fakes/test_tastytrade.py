@@ -335,7 +335,7 @@ async def test_every_fault_of_the_ground_and_its_own_is_listed():
     async with client() as one:
         told = (await one.ask("GET", "/_fault"))[1]
 
-    assert set(FAULTS) | {"reject_later", "no_agent_html", "batch"} == set(told["faults"])
+    assert set(FAULTS) | {"refuse_dry_run", "reject_later", "no_agent_html", "batch"} == set(told["faults"])
 
 
 @pytest.mark.parametrize(

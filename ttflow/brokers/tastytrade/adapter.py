@@ -95,7 +95,7 @@ class Tastytrade(Orders):
         clock: Callable[[], datetime] = utc_now,
         heartbeat_s: float = 20.0,
         pauses_s: tuple[float, ...] = PAUSES_S,
-        settle_s: float = 5.0,
+        settle_s: float = 10.0,
     ) -> None:
         accounts = Accounts(session, names, currency, clock)
         events = Events(accounts, self._say, self._look_soon)
@@ -134,6 +134,7 @@ class Tastytrade(Orders):
         if looking:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+        await self._costs.close()
         await self._streamer.close()
         await self._session.wire.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from ttflow.brokers.base import Report
@@ -34,7 +35,10 @@ class Recent(OrderedDict[str, V], Generic[V]):
 
 
 class Events:
-    """Hears the stream. `tell` gets the reports; `stale` is called when a fresh snapshot is due."""
+    """Hears the stream. `tell` gets the reports; `stale` is called when a fresh snapshot is due.
+
+    `current` are the broker's ids by ours, `fees` what one unit was last said to cost, by `wire.action_of`.
+    """
 
     def __init__(self, accounts: Accounts, tell: Callable[[Report], None], stale: Callable[[], None]) -> None:
         self._accounts, self._tell, self._stale = accounts, tell, stale
@@ -42,6 +46,7 @@ class Events:
         self._strays: Recent[Data] = Recent()
         self._told: Recent[Any] = Recent()
         self.current: Recent[str] = Recent()
+        self.fees: Recent[Decimal] = Recent()
 
     def hear(self, kind: str, data: Data) -> None:
         """Take in one message; one that can't be read is logged, and leads to a fresh look."""
@@ -89,7 +94,7 @@ class Events:
         orders = list(found)
         for data in orders:
             self.learn(order_id, data)
-        report = report_of(order_id, orders)
+        report = report_of(order_id, orders, self.fees)
         if all(replaced(data) for data in orders):
             # Its place is taken by another one, of which there is news of its own.
             report = evolve(report, outcome="accepted", reason=None, broker_order_id=None)

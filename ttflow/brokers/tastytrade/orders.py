@@ -13,7 +13,8 @@ from typing import Any
 
 from ttflow.brokers.base import NotSent, Report, SignInError
 from ttflow.brokers.tastytrade.accounts import Accounts, parts, path_of
-from ttflow.brokers.tastytrade.events import Events
+from ttflow.brokers.tastytrade.costs import Costs, said
+from ttflow.brokers.tastytrade.events import Events, by_id
 from ttflow.brokers.tastytrade.hours import Hours
 from ttflow.brokers.tastytrade.session import Refused, Session
 from ttflow.brokers.tastytrade.wire import (
@@ -22,20 +23,18 @@ from ttflow.brokers.tastytrade.wire import (
     Close,
     Data,
     bracket_body,
-    external_id,
     instrument_type,
     number,
     order_body,
     outcome,
     pair_body,
     report_of,
-    signed,
     terms,
 )
 from ttflow.errors import SymbolError
 from ttflow.order import Leg, Order
 from ttflow.symbols import to_broker
-from ttflow.words import ZERO, evolve, plain, tidy
+from ttflow.words import ZERO, evolve, plain
 
 
 class Orders:
@@ -43,16 +42,20 @@ class Orders:
 
     def __init__(self, session: Session, accounts: Accounts, events: Events, hours: Hours) -> None:
         self._session, self._accounts, self._events, self._hours = session, accounts, events, hours
+        self._costs = Costs(session, events.fees)
 
     # Sending
 
     async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
         """Send the order, once, under its `order_id`; `legs` go with it as one OTOCO, or OTO where it is one.
 
+        The first entry in a symbol is tried by a dry run before it: what is refused there is never sent.
         Raises NotSent where nothing left, which a sign-in that is refused guarantees too.
         """
         path, body = await self._written(order, legs)
         try:
+            if order.leg is Leg.OPEN:
+                await self._costs.before(path_of(self._accounts.number(order)), order, _name(order))
             placed = await self._session.ask("POST", path, body)
         except Refused as refusal:
             return _refused(order, refusal)
@@ -60,8 +63,8 @@ class Orders:
             raise NotSent(str(error)) from error
         if legs:
             return self._bracketed(order, legs, placed["complex-order"])
-        self._events.learn(order.order_id, placed["order"])
-        return report_of(order.order_id, [placed["order"]])
+        self._costs.learn(placed)
+        return self._report(order, [placed["order"]])
 
     async def submit_pair(self, stop: Order, target: Order) -> tuple[Report, Report]:
         """Send a stop and a target for what is held already as one OCO: what fills cancels the other."""
@@ -74,22 +77,8 @@ class Orders:
             return _refused(stop, refusal), _refused(target, refusal)
         except SignInError as error:
             raise NotSent(str(error)) from error
-        taken = self._taken((target, stop), placed["complex-order"]["orders"])
-        both = [report_of(order.order_id, [taken[order.order_id]]) for order in (stop, target)]
-        return both[0], both[1]
-
-    async def check(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
-        """Ask whether the order would be taken, without sending it: the broker's dry run.
-
-        `accepted` with what it would cost and what the broker warns of, or `refused` with why. Nothing of it
-        stays at the broker.
-        """
-        path, body = await self._written(order, legs)
-        try:
-            answer = await self._session.ask("POST", f"{path}/dry-run", body)
-        except Refused as refusal:
-            return _refused(order, refusal)
-        return Report(order_id=order.order_id, outcome="accepted", reason=_cost(answer))
+        taken = by_id(placed["complex-order"]["orders"])
+        return self._report(stop, taken[stop.order_id]), self._report(target, taken[target.order_id])
 
     async def _written(self, order: Order, legs: tuple[Order, ...]) -> tuple[str, dict[str, Any]]:
         """Where an order goes, and as what."""
@@ -111,18 +100,30 @@ class Orders:
         return Close(strict=strict, limit=await self._hours.limit(order, name))
 
     def _bracketed(self, order: Order, legs: tuple[Order, ...], whole: Data) -> Report:
-        taken = self._taken((order, *legs), parts(whole))
-        report = report_of(order.order_id, [taken[order.order_id]])
-        ids = {leg.order_id: str(taken[leg.order_id]["id"]) for leg in legs if leg.order_id in taken}
-        return evolve(report, legs=ids)
+        taken = by_id(parts(whole))
+        held = [leg for leg in legs if leg.order_id in taken]
+        ids = {leg.order_id: self._report(leg, taken[leg.order_id]).broker_order_id or "" for leg in held}
+        return evolve(self._report(order, taken[order.order_id]), legs=ids)
 
-    def _taken(self, orders: Iterable[Order], placed: Iterable[Data]) -> dict[str, Data]:
-        """The broker's orders by our ids."""
-        taken = {ours: data for data in placed if (ours := external_id(data))}
-        for order in orders:
-            if order.order_id in taken:
-                self._events.learn(order.order_id, taken[order.order_id])
-        return taken
+    def _report(self, order: Order, found: Iterable[Data]) -> Report:
+        """Say how an order stands, and remember which of the broker's orders it is."""
+        orders = list(found)
+        for data in orders:
+            self._events.learn(order.order_id, data)
+        return report_of(order.order_id, orders, self._events.fees)
+
+    async def check(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
+        """Ask whether the order would be taken, without sending it: the broker's dry run.
+
+        `accepted` with what it would cost and what the broker warns of, or `refused` with why. Nothing of it
+        stays at the broker.
+        """
+        path, body = await self._written(order, legs)
+        try:
+            answer = await self._costs.ask(path, body)
+        except Refused as refusal:
+            return _refused(order, refusal)
+        return Report(order_id=order.order_id, outcome="accepted", reason=said(answer))
 
     # Changing and withdrawing
 
@@ -152,8 +153,7 @@ class Orders:
             after = await self._session.ask("PUT", f"{account}/orders/{data['id']}", body)
         except Refused as refusal:
             return _refused(order, refusal)
-        self._events.learn(order.order_id, after)
-        return report_of(order.order_id, [after])
+        return self._report(order, [after])
 
     async def cancel(self, order: Order) -> Report:
         """Ask for an order to be withdrawn, an entry with its bracket if that waits; say how it stands."""
@@ -175,7 +175,7 @@ class Orders:
             return await self.find(order)  # it has ended, or another one has taken its place
         if not after:
             return Report(order_id=order.order_id, outcome="accepted", broker_order_id=number)
-        return report_of(order.order_id, [after])
+        return self._report(order, [after])
 
     # Looking
 
@@ -188,9 +188,7 @@ class Orders:
         if not found:
             net = plain(await self._accounts.net(order))
             return Report(order_id=order.order_id, outcome="not_found", net=net)
-        for data in found:
-            self._events.learn(order.order_id, data)
-        return report_of(order.order_id, found)
+        return self._report(order, found)
 
     async def _standing(self, order: Order) -> Data | None:
         """The broker's order that stands for ours; None where none does."""
@@ -223,12 +221,3 @@ def _refused(order: Order, refusal: Refused) -> Report:
 
 def _remaining(leg: Data) -> Decimal:
     return number(leg.get("remaining-quantity", leg.get("quantity")))
-
-
-def _cost(answer: Data) -> str:
-    """What a dry run says, in a sentence."""
-    effect, fees = answer.get("buying-power-effect") or {}, answer.get("fee-calculation") or {}
-    told = [f"It changes the buying power by {plain(tidy(signed(effect, 'change-in-buying-power')))}"]
-    told += [f"costs {plain(tidy(abs(signed(fees, 'total-fees'))))} in fees"] if fees else []
-    warnings = [str(item.get("message")) for item in answer.get("warnings") or ()]
-    return " and ".join(told) + "." + "".join(f" {text}" for text in warnings)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ttflow import __version__
 from ttflow.brokers.base import NotSent, Outcome, Report
 from ttflow.order import Leg, Order
-from ttflow.words import ZERO, OrderType, Side, plain
+from ttflow.words import ZERO, OrderType, Side, plain, scaled
 
 SOURCE = f"ttflow/{__version__}"
 """Who we say that we are: the required User-Agent, and the `source` of every order."""
@@ -28,6 +28,7 @@ TYPES = {
     OrderType.STOP: "Stop",
     OrderType.STOP_LIMIT: "Stop Limit",
 }
+NO_FEES: Mapping[str, Decimal] = {}
 TIMES = {"day": "Day", "gtc": "GTC", "ioc": "IOC"}
 """tastytrade knows no fill-or-kill."""
 
@@ -192,19 +193,45 @@ def replaced(data: Data) -> bool:
     return data.get("replacing-order-id") is not None and outcome(data) == "cancelled"
 
 
-def fills_of(data: Data) -> tuple[dict[str, str], ...]:
-    """The executions of an order; their ids are made one of a kind by the account's number."""
+def fees_of(answer: Data) -> dict[str, Decimal]:
+    """What one unit costs, by `action_of`, from the answer to an order or to a dry run; empty without it.
+
+    It is the broker's estimate (`fee-calculation`), of which the fills themselves say nothing.
+    """
+    legs = (answer.get("order") or {}).get("legs", ())
+    if not answer.get("fee-calculation") or len(legs) != 1 or not number(legs[0].get("quantity")):
+        return {}
+    paid = -signed(answer["fee-calculation"], "total-fees")
+    return {action_of(legs[0]): paid / number(legs[0]["quantity"])}
+
+
+def action_of(leg: Data) -> str:
+    """What a leg does with which instrument: `Buy to Open AAPL`."""
+    return f"{leg['action']} {leg['symbol']}"
+
+
+def fills_of(data: Data, fees: Mapping[str, Decimal] = NO_FEES) -> tuple[dict[str, str], ...]:
+    """The executions of an order; their ids are made one of a kind by the account's number.
+
+    `fees` are what one unit costs, by `action_of`; a fill of something else has no commission.
+    """
     account = data.get("account-number", "")
     return tuple(
-        {
-            "fill_id": f"{account}:{fill['fill-id']}",
-            "quantity": plain(number(fill["quantity"])),
-            "price": plain(number(fill["fill-price"])),
-            "at": utc(fill.get("filled-at")),
-        }
+        _fill(account, fill, fees.get(action_of(leg)))
         for leg in data.get("legs", ())
         for fill in leg.get("fills") or ()
     )
+
+
+def _fill(account: str, fill: Data, fee: Decimal | None) -> dict[str, str]:
+    quantity = number(fill["quantity"])
+    told = {
+        "fill_id": f"{account}:{fill['fill-id']}",
+        "quantity": plain(quantity),
+        "price": plain(number(fill["fill-price"])),
+        "at": utc(fill.get("filled-at")),
+    }
+    return told | ({} if fee is None else {"commission": plain(scaled(quantity, fee))})
 
 
 def utc(text: Any) -> str:
@@ -216,14 +243,14 @@ def utc(text: Any) -> str:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
-def report_of(order_id: str, found: Iterable[Data]) -> Report:
+def report_of(order_id: str, found: Iterable[Data], fees: Mapping[str, Decimal] = NO_FEES) -> Report:
     """Say how one of our orders stands, from all of the broker's orders that carry its id.
 
     `found` holds one at least. All their fills count; of their states the weightiest.
     """
     orders = sorted(found, key=lambda data: int(data["id"]))
     told = min(reversed(orders), key=lambda data: _WEIGHT.index(outcome(data)))
-    done = {fill["fill_id"]: fill for data in orders for fill in fills_of(data)}
+    done = {fill["fill_id"]: fill for data in orders for fill in fills_of(data, fees)}
     return Report(
         order_id=order_id,
         outcome=outcome(told),

@@ -161,10 +161,14 @@ def cost() -> dict[str, Any]:
     return none
 
 
-def fees() -> dict[str, Any]:
-    """What an order costs: nothing here."""
+def fees(paid: Decimal) -> dict[str, Any]:
+    """What an order costs, all of it commission."""
     names = ("regulatory-fees", "clearing-fees", "commission", "proprietary-index-option-fees", "total-fees")
-    return {key: value for name in names for key, value in ((name, "0.0"), (f"{name}-effect", "None"))}
+    told: dict[str, Any] = {}
+    for name in names:
+        part = paid if name in ("commission", "total-fees") else ZERO
+        told |= {name: plain(part), f"{name}-effect": effect_of(-part)}
+    return told
 
 
 def position(number: str, name: str, kind: str, held: Holding, symbol: str, now: datetime) -> dict[str, Any]:

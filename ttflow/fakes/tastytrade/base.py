@@ -10,6 +10,7 @@ from ttflow.fakes.server import WRONG, FakeHandler
 from ttflow.fakes.tastytrade.bodies import Invalid
 from ttflow.fakes.tastytrade.broker import Tastytrade
 
+_NUMBER = re.compile(r"(?<=/)[0-9]+(?=/|$)")
 _AGENT = re.compile(r"\S+/\S+")
 
 
@@ -28,7 +29,7 @@ class Handler(FakeHandler):
         super().prepare()
         if self._finished:
             return
-        self.fake.heard(f"{self.request.method} {re.sub('[0-9]+(?=/|$)', 'N', self.request.path)}")
+        self.fake.heard(f"{self.request.method} {_NUMBER.sub('N', self.request.path)}")
         agent = self.request.headers.get("User-Agent", "")
         if not _AGENT.match(agent) or self.fake.faults.take("no_agent_html"):
             self.page(401)

@@ -17,10 +17,12 @@ from ttflow.fakes.server import Fake, utc_now
 from ttflow.fakes.tastytrade import answers
 from ttflow.fakes.tastytrade.bodies import Invalid, Read, Terms
 from ttflow.symbols import from_broker
+from ttflow.words import ZERO
 
 ACCOUNT = "5WT00001"
 
 FAULTS = {
+    "refuse_dry_run": "refuse the next dry run",
     "reject_later": "take the order, then reject it",
     "no_agent_html": "answer 401 with a page, as the broker's front does to a client without a User-Agent",
     "batch": "send the stream's next messages as one batch of results",
@@ -38,6 +40,7 @@ def make() -> Tastytrade:
 class Tastytrade(Fake):
     """One fake tastytrade with one account.
 
+    `fee` is what each contract, share or coin costs to trade, which is told and not taken from the cash.
     `market` is the session of US equities that it tells, `late_s` how long a late fill takes, `slow_s` how
     long a slow answer does, both in seconds. `complexes` are its complex orders: type, trigger, orders.
     """
@@ -45,6 +48,7 @@ class Tastytrade(Fake):
     def __init__(self) -> None:
         super().__init__("tastytrade", ACCOUNT, FAULTS)
         self.lives_s: float = LIVES_S
+        self.fee = ZERO
         self.late_s, self.slow_s = 0.3, 1.0
         self.market: dict[str, Any] = {"state": "Open", "instrument-collection": "Equity"}
         self.tokens: set[str] = set()
@@ -211,6 +215,11 @@ class Tastytrade(Fake):
                 self._send(kind, data)
         else:
             self.exchange.work(placed)
+
+    def costs(self, read: Iterable[Read]) -> dict[str, Any]:
+        """What every answer to an order says of its cost."""
+        paid = self.fee * sum(one.quantity for one in read)
+        return {"buying-power-effect": answers.cost(), "fee-calculation": answers.fees(paid), "warnings": []}
 
     # Telling
 

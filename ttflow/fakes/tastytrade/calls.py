@@ -11,15 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ttflow.fakes.exchange import Placed
-from ttflow.fakes.tastytrade import answers
 from ttflow.fakes.tastytrade.base import Handler, Missing, TokenHandler
 from ttflow.fakes.tastytrade.bodies import Invalid, again, read_complex, read_order, read_terms
 from ttflow.fakes.tastytrade.broker import Tastytrade
 from ttflow.fakes.tastytrade.reads import READS, ReadHandler
 from ttflow.fakes.tastytrade.socket import StreamHandler
 
-TERMS = {"buying-power-effect": answers.cost(), "fee-calculation": answers.fees()}
-"""What every answer to an order says of its cost: nothing, here."""
+POOR = ("margin_check_failed", "Account has insufficient buying power")
 
 
 class OrdersHandler(Handler):
@@ -43,8 +41,10 @@ class OrdersHandler(Handler):
         self.check_account(number)
 
         def take() -> tuple[dict[str, Any], list[Placed]]:
-            placed = self.fake.take(read_order(self.given()))
-            return {"order": {**self.fake.shown(placed), "status": "Routed"}}, [placed]
+            read = read_order(self.given())
+            placed = self.fake.take(read)
+            told = {"order": {**self.fake.shown(placed), "status": "Routed"}}
+            return told | self.fake.costs([read]), [placed]
 
         await self.placing(take)
 
@@ -60,8 +60,7 @@ class OrdersHandler(Handler):
         if faults.take("server_error"):
             return self.page(502)
         if faults.take("refuse"):
-            lacks = ("margin_check_failed", "Account has insufficient buying power")
-            raise Invalid("One or more preflight checks failed", lacks, status=422)
+            raise Invalid("One or more preflight checks failed", POOR, status=422)
         told, orders = take()
         if faults.take("slow"):
             await asyncio.sleep(self.fake.slow_s)
@@ -72,7 +71,7 @@ class OrdersHandler(Handler):
         if faults.take("lose_answer"):
             self.cut()
         else:
-            self.data({**told, **TERMS, "warnings": []}, 201)
+            self.data(told, 201)
         if not early:
             self.fake.trade(orders)
         return None
@@ -89,15 +88,19 @@ class TryHandler(Handler):
     def post(self, number: str) -> None:
         """Read the order and say what it would cost."""
         self.check_account(number)
-        self.data({**self._tried(self.given()), **TERMS, "warnings": []}, 201)
+        if self.fake.faults.take("refuse_dry_run"):
+            raise Invalid("One or more preflight checks failed", POOR, status=422)
+        self.data(self._tried(self.given()), 201)
 
     def _tried(self, body: Any) -> dict[str, Any]:
         if not self._whole:
-            return {"order": self.fake.tried(read_order(body))}
+            read = read_order(body)
+            return {"order": self.fake.tried(read), **self.fake.costs([read])}
         kind, trigger, orders = read_complex(body)
         told: dict[str, Any] = {"account-number": self.fake.account, "type": kind}
         told["orders"] = [self.fake.tried(one) for one in orders]
-        return {"complex-order": told | ({"trigger-order": self.fake.tried(trigger)} if trigger else {})}
+        told |= {"trigger-order": self.fake.tried(trigger)} if trigger else {}
+        return {"complex-order": told, **self.fake.costs([trigger] if trigger else orders)}
 
 
 class ComplexHandler(OrdersHandler):
@@ -113,9 +116,11 @@ class ComplexHandler(OrdersHandler):
         self.check_account(number)
 
         def take() -> tuple[dict[str, Any], list[Placed]]:
-            whole = self.fake.take_complex(*read_complex(self.given()))
+            kind, entry, rest = read_complex(self.given())
+            whole = self.fake.take_complex(kind, entry, rest)
             _, trigger, orders = self.fake.complexes[whole]
-            return {"complex-order": self.fake.whole(whole)}, [trigger] if trigger else orders
+            told = {"complex-order": self.fake.whole(whole), **self.fake.costs([entry] if entry else rest)}
+            return told, [trigger] if trigger else orders
 
         await self.placing(take)
 

@@ -61,7 +61,9 @@ def _trading(handler: ReadHandler) -> Any:
 
 
 def _fees(handler: ReadHandler) -> Any:
-    return {"total-fees": "0.0", "total-fees-effect": "None"}
+    done = handler.fake.exchange.executions
+    told = answers.fees(handler.fake.fee * sum(one.quantity for one in done))
+    return {name: told[name] for name in ("total-fees", "total-fees-effect")}
 
 
 def _sessions(handler: ReadHandler) -> Any:
