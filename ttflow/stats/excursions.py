@@ -63,14 +63,14 @@ class _Seen:
     def __init__(self, part: pd.DataFrame) -> None:
         part = part.assign(at=pd.to_datetime(part["at"], utc=True).dt.as_unit("us")).sort_values("at")
         self.bars = "high" in part
-        self.at = part["at"].to_numpy()
+        self.at = pd.DatetimeIndex(part["at"])
         self.high = part["high" if self.bars else "price"].to_numpy()
         self.low = part["low" if self.bars else "price"].to_numpy()
 
     def between(self, entry: pd.Timestamp, exit_: pd.Timestamp) -> slice:
         """What was seen between two times: ticks at both ends too, bars that lie wholly inside."""
-        start = self.at.searchsorted(entry.to_datetime64(), side="left")
-        stop = self.at.searchsorted(exit_.to_datetime64(), side="right")
+        start = self.at.searchsorted(entry, side="left")
+        stop = self.at.searchsorted(exit_, side="right")
         return slice(start, max(start, stop - 1 if self.bars else stop))
 
 

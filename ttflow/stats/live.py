@@ -29,10 +29,10 @@ class Live:
     one of the next day counts on that next day.
 
     `net` is the exact sum of net results, `mean` and `m2` their moments; `streak` the current run, positive
-    for wins; `peak` the highest `net` so far, at least zero. `first` and `last` are the days (UTC) of the first and
-    the last fill, `days` and `months` the returns of those that are over, `day_start` and `month_start` the
-    equity when the present ones began, `day_peak` the highest equity at a day's end and `day_drawdown` the
-    deepest fall from it, as a fraction. `broke` says that a day ended without any equity.
+    for wins; `peak` the highest `net` so far, at least zero. `first` and `last` are the days (UTC) of the
+    first and the last fill, `days` and `months` the returns of those that are over, `day_start` and
+    `month_start` the equity when the present ones began, `day_peak` the highest equity at a day's end and
+    `day_drawdown` the deepest fall from it, as a fraction. `broke` says that a day ended without any equity.
 
     Raises ValueError for a capital that is not above zero.
     """
