@@ -5,7 +5,20 @@ Everything here runs in virtual time and touches no disk and no network.
 
 from ttflow.testing.broker import ScriptedBroker
 from ttflow.testing.making import NINE, Clock, alert, body, ticket
+from ttflow.testing.operators import check_operator
+from ttflow.testing.tickets import tickets
 from ttflow.testing.walk import Walk
 from ttflow.words import encode
 
-__all__ = ["NINE", "Clock", "ScriptedBroker", "Walk", "alert", "body", "encode", "ticket"]
+__all__ = [
+    "NINE",
+    "Clock",
+    "ScriptedBroker",
+    "Walk",
+    "alert",
+    "body",
+    "check_operator",
+    "encode",
+    "ticket",
+    "tickets",
+]
