@@ -208,6 +208,21 @@ def test_groups_with_the_same_credentials_share_one_session():
     bench(work)
 
 
+def test_a_group_that_may_not_come_in_takes_the_session_from_nobody():
+    async def work(at):
+        groups = {"a": {}, "b": {"accounts": ({"name": "PA-1"},)}}
+        good, bad = at.broker("a", **groups), at.broker("b", **groups)
+        opened = await asyncio.gather(
+            bad.open(at.told.append), good.open(at.told.append), return_exceptions=True
+        )
+        await good.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert [type(result) for result in opened] == [SignInError, type(None)]
+
+    bench(work)
+
+
 def test_a_session_can_be_opened_again_after_it_was_closed():
     async def work(at):
         broker = await at.opened()
@@ -935,13 +950,14 @@ def test_what_happens_while_the_stream_is_gone_is_told_before_it_is_back(fault):
         at.fake._waiting.clear()
         await at.until(lambda: at.links() == [False, True])
         back = at.told.index(Link(up=True))
-        await at.ended(gone, "cancelled")
         after = await broker.submit(more := order())
         await at.ended(more, "filled")
 
-        assert [
-            report for report in at.told[:back] if isinstance(report, Report) and report.outcome == "filled"
-        ] == [at.reports(filled)[-1]]
+        missed = [report for report in at.told[:back] if isinstance(report, Report)][2:]
+        assert [(report.order_id, report.outcome, len(report.fills)) for report in missed] == [
+            (filled.order_id, "filled", 1),
+            (gone.order_id, "cancelled", 0),
+        ]
         assert after.outcome in TAKEN
         assert at.fake.requests["auth/accesstokenrequest"] == 1
         assert all(len(at.held(one)) == 1 for one in (filled, gone, more))

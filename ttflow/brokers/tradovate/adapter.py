@@ -63,14 +63,14 @@ class Tradovate:
 
     async def open(self, tell: Tell) -> None:
         """Sign in, or share who is; returns when in sync. Raises SignInError for an unknown account too."""
-        await self.login.open()
+        await self.login.open(self)
         try:
             self.account_ids = frozenset(self.login.account(name)["id"] for name in self._names)
         except BaseException:
             await self.login.leave(self)
             raise
         self.tell = tell
-        self.login.join(self)
+        self.login.catch_up()
 
     async def close(self) -> None:
         """Leave; the last group of a login closes it."""

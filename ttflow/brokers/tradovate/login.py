@@ -43,7 +43,7 @@ class Login:
         self._members: list[Member] = []
         self._sent: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Lock | None = None
+        self._door: asyncio.Lock | None = None
         self._start()
 
     def _start(self) -> None:
@@ -58,38 +58,43 @@ class Login:
         """Whether the stream shows everything that happens."""
         return self._stream is not None and self._stream.up
 
-    async def open(self) -> None:
-        """Sign in and get in sync, unless that is done already. Raises what keeps it from that."""
-        self._opening = self._opening or asyncio.Lock()
-        async with self._opening:
-            if self._stream:
-                return
-            self.session = Session(self._address, self._credentials, self.pace)
-            try:
-                await self.session.open()
-                accounts = await self.session.ask("account/list")
-                self.accounts = {str(one["name"]): one for one in accounts or ()}
-                self.session.user_id = self.session.user_id or _user_of(self.accounts)
-                self._stream = Stream(self.session, self, self.pace)
-                self._do(self._stream.run())
-                await self._stream.ready
-                self._do(self.session.keep())
-            except BaseException:
-                await self._end()
-                raise
+    async def open(self, member: Member) -> None:
+        """Let a group in: sign in and get in sync, unless that is done. Raises what keeps it from that."""
+        self._door = self._door or asyncio.Lock()
+        async with self._door:
+            if self._stream is None:
+                await self._begin()
+            self._members.append(member)
 
-    def join(self, member: Member) -> None:
-        """Let a group hear of its accounts, and of what happened there so far."""
-        self._members.append(member)
+    async def _begin(self) -> None:
+        self.session = Session(self._address, self._credentials, self.pace)
+        try:
+            await self.session.open()
+            self.accounts = {str(one["name"]): one for one in await self.session.ask("account/list") or ()}
+            self.session.user_id = self.session.user_id or _user_of(self.accounts)
+            self._stream = Stream(self.session, self, self.pace)
+            self._do(self._stream.run())
+            await self._stream.ready
+            self._do(self.session.keep())
+        except BaseException:
+            await self._end()
+            raise
+
+    def catch_up(self) -> None:
+        """Tell whoever has come in what happened on its accounts so far."""
         for seen in tuple(self.mirror.orders.values()):
             self.look(seen)
 
     async def leave(self, member: Member) -> None:
-        """Let a group go; the last one closes everything."""
-        if member in self._members:
+        """Let a group go; the last one closes everything. One that is not in changes nothing."""
+        if self._door is None:
+            return
+        async with self._door:
+            if member not in self._members:
+                return
             self._members.remove(member)
-        if not self._members:
-            await self._end()
+            if not self._members:
+                await self._end()
 
     async def _end(self) -> None:
         tasks = tuple(self._tasks)
@@ -111,13 +116,14 @@ class Login:
         again = self._stream is not None and self._stream.ready.done()
         for contract in bootstrap.get("contracts") or ():
             self._remember(contract)
-        shown = {seen.number for seen in self.mirror.take_all(bootstrap)}
-        if again:
-            gone = [one for one in self.mirror.orders.values() if not one.ended and one.number not in shown]
-            for seen in gone:
-                if self._is_ours(seen):
-                    await self.refresh(seen)
+        shown = {seen.number: seen for seen in self.mirror.take_all(bootstrap)}
+        for seen in shown.values():
+            # All of its fills are in the same answer; only what is filled can show that some are not.
+            seen.settled = seen.settled or (seen.ended and seen.status != "Filled" and "fills" in bootstrap)
         for seen in tuple(self.mirror.orders.values()):
+            missed = not seen.ended and seen.number not in shown
+            if again and self._is_ours(seen) and (missed or not seen.certain):
+                await self.refresh(seen)
             self.look(seen)
         if again:
             self._link(Link(up=True))
