@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import visit
 
 from ttflow.errors import RequestError
-from ttflow.tradingview import imported, read_alert_log, read_trades, written
+from ttflow.tradingview import MOST_IMPORTED, imported, read_alert_log, read_trades, written
 
 LISTS = sorted((Path(__file__).parents[1] / "data" / "tradingview").glob("*.csv"))
 
@@ -326,6 +327,69 @@ def priced(trades):
     return float(
         sum((t.exit_price - t.entry_price) * t.quantity * (1 if t.side == "long" else -1) for t in trades)
     )
+
+
+# Over the API
+
+
+def test_trades_come_in_over_the_api_once(tmp_path):
+    trades = [written(trade) for trade in read(export())[0]]
+
+    async def work(visitor):
+        sent = {"source": "trend.csv", "trades": trades}
+        path = "/api/strategies/trend%2F1/import"
+        replies = [await visitor.ask(path, sent, token=True) for _ in range(2)]
+        assert [reply.json for reply in replies] == [
+            {"status": "ok", "imported": 3},
+            {"status": "ok", "imported": 0},
+        ]
+        found = (await visitor.ask("/api/trades")).json["trades"]
+        assert {(row["strategy"], row["mode"], row["account"]) for row in found} == {
+            ("trend/1", "backtest", "tradingview")
+        }
+        assert (await visitor.ask(path, sent)).status == 401
+
+    visit(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"source": "a", "trades": {}},
+        {"source": "a", "trades": [1]},
+        {"source": "a", "trades": [{}]},
+        {"source": "a", "trades": [{"net_pnl": "1"}]},
+        {"source": "", "trades": "all"},
+        {"source": "a", "trades": [{}] * (MOST_IMPORTED + 1)},
+        {"source": "two\nlines", "trades": [written(read(export())[0][0])]},
+        {"source": "a", "trades": [{**written(read(export())[0][0]), "net_pnl": "NaN"}]},
+    ],
+)
+def test_the_api_takes_nothing_that_is_no_trade(tmp_path, sent):
+    async def work(visitor):
+        reply = await visitor.ask("/api/strategies/trend/import", sent, token=True)
+        assert (reply.status, reply.json["error"]) == (400, "invalid_request")
+        assert visitor.desk.engine.state.strategies == {}
+
+    visit(tmp_path, work)
+
+
+@given(count=st.integers(0, 40), seed=st.integers(0, 2**32))
+def test_the_net_of_any_list_is_kept_to_the_cent_whatever_the_order_of_its_rows(count, seed):
+    chance = random.Random(seed)
+    made = [
+        (n, chance.choice(["long", "short"]), "1", "2026-01-05 09:30", "1", "2026-01-05 10:00", "2",
+         f"{chance.randint(-10**6, 10**6) / 100}", "x")
+        for n in range(count)
+    ]  # fmt: skip
+    order = chance.sample(range(2 * count), 2 * count)
+
+    trades, still_open = read(export(trades=made, change=lambda rows: [rows[place] for place in order]))
+
+    assert (len(trades), still_open) == (count, 0)
+    assert sum(trade.net_pnl for trade in trades) == sum(Decimal(trade[7]) for trade in made)
+    assert len({trade.trade_id for trade in trades}) == count
 
 
 # The log of alerts

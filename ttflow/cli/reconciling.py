@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -146,13 +146,16 @@ def _body(text: str) -> str:
 
 
 def _arrivals(reader: Reader, since: datetime) -> list[Row]:
-    """The alerts and repeats that came since a time, oldest first."""
-    found: list[Row] = []
+    """The alerts and repeats that came since a time, oldest first; a repeat has the text that it repeats."""
+    found: list[dict[str, Any]] = []
     for row in reader.rows("inputs", kind=("alert", "repeat"), newest_first=True):
         if datetime.fromisoformat(row["at"]) < since:
             break
         found.append(row)
-    return found[::-1]
+    texts = {row["seq"]: row["raw"] for row in found}
+    earlier = sorted({row["of"] for row in found if row["kind"] == "repeat"} - texts.keys())
+    texts |= {row["seq"]: row["raw"] for row in _by_seq(reader, "inputs", earlier)}
+    return [{**row, "raw": texts[row["of"]]} if row["kind"] == "repeat" else row for row in reversed(found)]
 
 
 def _meant(same: Sequence[Compared], at: datetime) -> Compared | None:
@@ -171,7 +174,7 @@ def _explain(compared: Sequence[Compared], reader: Reader) -> None:
     """Bring the tickets of those that came; of the others, say why they can't have been kept."""
     began = next((datetime.fromisoformat(row["at"]) for row in reader.rows("inputs", limit=1)), None)
     came = {one.arrivals[0]["seq"]: one for one in compared if one.arrivals}
-    for row in _tickets(reader, list(came)):
+    for row in _by_seq(reader, "tickets", list(came)):
         came[row["seq"]].tickets.append(row)
     for one in compared:
         if not one.arrivals:
@@ -179,9 +182,9 @@ def _explain(compared: Sequence[Compared], reader: Reader) -> None:
             one.problem = _problem(one.text)
 
 
-def _tickets(reader: Reader, seqs: Sequence[int]) -> Iterator[Row]:
+def _by_seq(reader: Reader, name: str, seqs: Sequence[int]) -> Iterator[Row]:
     for start in range(0, len(seqs), 500):
-        yield from reader.rows("tickets", seq=seqs[start : start + 500])
+        yield from reader.rows(name, seq=seqs[start : start + 500])
 
 
 def _problem(text: str) -> str:
@@ -203,15 +206,8 @@ def _print(compared: Sequence[Compared], late_s: float) -> None:
 
 def _line(one: Compared, late_s: float) -> tuple[str, ...]:
     outcome = one.outcome(late_s)
-    why = {
-        "missed": f"TradingView: {one.logged.status}" if one.logged.status else "it never came",
-        "refused": one.problem or _undone(one.tickets),
-        "late": f"{one.took_s or 0:.1f} s",
-        "repeated": _repeated(one),
-    }[outcome]
-    return f"{one.logged.at:%Y-%m-%d %H:%M:%S}", *map(
-        clean, (one.logged.ticker, one.logged.name, outcome, why)
-    )
+    cells = (one.logged.ticker, one.logged.name, outcome, _WHY[outcome](one))
+    return f"{one.logged.at:%Y-%m-%d %H:%M:%S}", *map(clean, cells)
 
 
 def _undone(tickets: Iterable[Row]) -> str:
@@ -225,3 +221,11 @@ def _repeated(one: Compared) -> str:
     if len(one.arrivals) > 1:
         return f"it came {len(one.arrivals)} times and counted once"
     return f"it was taken for a repeat of input {one.arrivals[0]['of']}; put {{{{timenow}}}} into the message"
+
+
+_WHY: Mapping[str, Callable[[Compared], str]] = {
+    "missed": lambda one: f"TradingView: {one.logged.status}" if one.logged.status else "it never came",
+    "refused": lambda one: one.problem or _undone(one.tickets),
+    "late": lambda one: f"{one.took_s or 0:.1f} s",
+    "repeated": _repeated,
+}
