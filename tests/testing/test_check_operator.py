@@ -1,7 +1,9 @@
 """check_operator: what keeps the laws passes, and each broken law is found and told with its remedy."""
 
+import gc
 import itertools
 import random
+import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -204,8 +206,6 @@ def test_a_case_of_ones_own_is_sent_too():
 
 
 def test_a_profiler_that_ran_before_runs_afterwards():
-    import sys
-
     def mine(frame, event, arg):
         return None
 
@@ -218,6 +218,23 @@ def test_a_profiler_that_ran_before_runs_afterwards():
         sys.setprofile(before)
 
     assert after is mine
+
+
+def test_who_listens_to_the_collector_is_not_taken_for_the_step():
+    def timed(phase, info):
+        time.perf_counter()
+
+    @operator
+    def busy():
+        return lambda ticket, now: ticket.note(str(len([[n] for n in range(2000)])))
+
+    gc.callbacks.append(timed)
+    try:
+        check_operator(busy, count=100)
+    finally:
+        gc.callbacks.remove(timed)
+
+    assert gc.isenabled()
 
 
 # The tickets
