@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from tastytrade_line import an_order, credentials, limit, line
 
 from ttflow.brokers.base import Busy, Link, NotSent, SignInError
+from ttflow.brokers.http import Answer, Unreadable
 from ttflow.brokers.tastytrade import connect
 from ttflow.brokers.tastytrade.adapter import is_live, streamer_of
-from ttflow.brokers.tastytrade.session import Session
+from ttflow.brokers.tastytrade.session import Refused, Session, judged
+from ttflow.brokers.tastytrade.wire import order_body, report_of, told, utc
 from ttflow.fakes.server import serve
 from ttflow.fakes.tastytrade import make
 from ttflow.fakes.tastytrade.bodies import read_order
@@ -59,6 +62,8 @@ async def test_wrong_credentials_are_tried_once_and_never_shown():
     async with line(given=credentials(token="wrong"), opened=False) as desk:
         with pytest.raises(SignInError, match="TASTYTRADE_REFRESH_TOKEN") as raised:
             await desk.broker.open(desk.told)
+        with pytest.raises(SignInError, match="TASTYTRADE_REFRESH_TOKEN"):
+            await desk.broker._session.token()
         with pytest.raises(NotSent):
             await desk.broker.submit(an_order(account="main"))
 
@@ -238,9 +243,10 @@ async def test_what_tastytrade_does_not_have_never_leaves(fields, why):
 @walked
 async def test_a_close_is_strict_where_the_account_covers_it():
     """Without it the broker makes an opening order of a close of what is not held any more."""
-    async with line() as desk:
+    async with line(settle_s=1000) as desk:
         await desk.broker.submit(an_order("in", "AAPL", quantity=10))
-        await desk.told.until(lambda told: any(one.positions.get("AAPL") == 10 for one in told.snapshots()))
+        await until(lambda: desk.broker._accounts.held["5WT00001"] == {"AAPL": 10})
+        desk.fake.listeners.clear()
         close = an_order("out", "AAPL", side="sell", leg="close", quantity=10)
         desk.fake._work(desk.fake.take(read_order(sold(10))))  # a stop that filled while nobody was told
 
@@ -460,6 +466,30 @@ async def test_an_order_that_was_changed_is_found_and_withdrawn_by_its_first_num
 
 
 @walked
+async def test_what_was_changed_is_withdrawn_under_its_new_number():
+    async with line() as desk:
+        await desk.broker.submit(limit("tt-1", 110, side="sell", leg="take_profit"))
+        await desk.broker.modify(limit("tt-1", 111, side="sell", leg="take_profit"))
+        old = desk.fake.shown(desk.fake.exchange.find("tt-1")[0])
+        desk.fake._send("Order", old)  # news of the old one come late
+
+        await desk.broker.cancel(limit("tt-1", 111, side="sell", leg="take_profit"))
+
+        assert await desk.status("tt-1") == ["cancelled", "cancelled"]
+
+
+@walked
+async def test_a_number_that_the_broker_does_not_know_does_not_keep_an_order_standing():
+    async with line() as desk:
+        await desk.broker.submit(limit("tt-1", 90))
+        desk.broker._events.current.clear()
+
+        await desk.broker.cancel(limit("tt-1", 90, broker_order_id="999999"))
+
+        assert await desk.status("tt-1") == ["cancelled"]
+
+
+@walked
 async def test_another_quantity_is_refused_and_the_order_stands_as_it_was():
     async with line() as desk:
         await desk.broker.submit(limit("tt-1", 90, quantity=2))
@@ -548,7 +578,9 @@ async def test_an_id_that_arrived_twice_is_found_with_the_fills_of_both():
         await desk.broker.submit(an_order())
         await desk.told.until_filled("tt-1", 2)
 
-        assert len((await desk.broker.find(an_order())).fills) == 2
+        report = await desk.broker.find(an_order())
+        assert len(report.fills) == 2
+        assert report.broker_order_id == str(desk.placed("tt-1").number)
 
 
 # What it holds
@@ -664,6 +696,96 @@ async def test_an_exit_goes_out_when_nobody_says_whether_the_market_is_open():
         report = await desk.broker.submit(an_order("out", "AAPL", side="sell", leg="close"))
 
         assert report.outcome == "accepted"
+
+
+# Words
+
+
+@given(st.permutations([(1, "Cancelled"), (2, "Rejected"), (3, "Live"), (4, "Filled"), (5, "Expired")]))
+def test_how_an_order_stands_does_not_depend_on_the_order_of_its_parts(parts):
+    told = report_of("tt-1", [{"id": number, "status": status} for number, status in parts])
+
+    assert (told.outcome, told.broker_order_id) == ("accepted", "3")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcome"),
+    [
+        (["Filled", "Rejected"], "filled"),
+        (["Cancelled", "Filled"], "filled"),
+        (["Cancelled", "Rejected"], "cancelled"),
+        (["Live", "Rejected"], "accepted"),
+        (["Something new"], "accepted"),
+        (["Removed"], "cancelled"),
+    ],
+)
+def test_of_several_states_the_weightiest_counts(statuses, outcome):
+    orders = [{"id": str(place), "status": status} for place, status in enumerate(statuses)]
+
+    assert report_of("tt-1", orders).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ({"code": "a", "message": "b"}, "a: b"),
+        (
+            {"code": "a", "message": "b", "errors": [{"domain": "price", "reason": "is missing"}]},
+            "price: is missing",
+        ),
+        ({"errors": [{"code": "c", "message": "d"}, {"code": "e"}]}, "c: d; e"),
+        ({}, "tastytrade answered 422 without a reason"),
+        ("nonsense", "tastytrade answered 422 without a reason"),
+    ],
+)
+def test_a_refusal_is_put_into_words_whatever_its_shape(error, words):
+    assert told(error, 422) == words
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "raised"),
+    [
+        (422, b'{"error": {"code": "no"}}', Refused),
+        (404, b'{"error": {"code": "no"}}', Refused),
+        (422, b"{}", Unreadable),
+        (403, b"<html>", Unreadable),
+        (408, b'{"error": {"code": "slow"}}', Unreadable),
+        (302, b"{}", Unreadable),
+        (200, b"[]", Unreadable),
+        (200, b"<html>", Unreadable),
+        (500, b'{"error": {"code": "no"}}', Unreadable),
+        (429, b"", Busy),
+    ],
+)
+def test_only_a_clear_no_is_a_refusal(status, body, raised):
+    with pytest.raises(raised):
+        judged(Answer(status, {}, body))
+
+
+@given(
+    st.decimals("-1000", "1000", places=2, allow_nan=False).filter(bool),
+    st.sampled_from(["buy", "sell"]),
+)
+def test_a_price_comes_through_without_its_sign_and_with_its_effect(price, side):
+    order = limit("tt-1", price, side=side)
+
+    read = read_order(order_body(order, "/ESZ6"))
+
+    assert read.terms.limit_price == price
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2026-11-22T14:30:00.000+00:00", "2026-11-22T14:30:00+00:00"),
+        ("2026-11-22T09:30:00-05:00", "2026-11-22T14:30:00+00:00"),
+        ("2026-11-22T14:30:00Z", "2026-11-22T14:30:00+00:00"),
+        (None, ""),
+        ("soon", ""),
+    ],
+)
+def test_times_are_utc_or_none(text, written):
+    assert utc(text) == written
 
 
 # Faults
@@ -803,21 +925,22 @@ async def test_fills_while_the_stream_is_away_are_told_when_it_is_back():
 
 @walked
 async def test_a_stream_that_falls_silent_is_opened_again():
-    async with line(heartbeat_s=0.05) as desk:
+    async with line(heartbeat_s=0.2) as desk:
         desk.fault("no_heartbeat")
         await desk.broker.submit(an_order())  # its news go into the silence
         await desk.told.until(lambda told: told.links() == [False, True])
 
-        assert "nothing was heard for 0.125 s" in next(
+        assert "nothing was heard for 0.5 s" in next(
             told.reason for told in desk.told.all if isinstance(told, Link)
         )
         assert desk.told.filled("tt-1") == 1
 
 
+@pytest.mark.slow
 @walked
 async def test_heartbeats_keep_a_quiet_stream_open():
-    async with line(heartbeat_s=0.02) as desk:
-        await until(lambda: desk.fake.requests.get("heartbeat", 0) >= 5)
+    async with line(heartbeat_s=0.4) as desk:
+        await until(lambda: desk.fake.requests.get("heartbeat", 0) >= 4)  # longer than it bears silence
 
         assert desk.told.links() == []
 
@@ -826,6 +949,17 @@ async def until(holds):
     async with asyncio.timeout(5):
         while not holds():  # noqa: ASYNC110  # what is waited for here tells nobody
             await asyncio.sleep(0.005)
+
+
+@walked
+async def test_a_stream_that_refuses_the_token_gets_a_new_one():
+    async with line() as desk:
+        desk.fake.tokens.clear()
+        desk.fault("close_socket")
+
+        await desk.told.until(lambda told: told.links() == [False, True])
+
+        assert desk.fake.requests["POST /oauth/token"] == 2
 
 
 @walked
@@ -855,6 +989,8 @@ async def test_fills_are_told_whole_however_they_come(kind):
 
         assert len(desk.told.fills("tt-1")) == len((await desk.state())["fills"])
         assert desk.fake.faults.left[kind] == 0
+        news = [(one.outcome, len(one.fills)) for one in desk.told.reports("tt-1")]
+        assert all(before != after for before, after in itertools.pairwise(news))
 
 
 @walked

@@ -89,7 +89,7 @@ class Session:
                 "TASTYTRADE_CLIENT_SECRET and TASTYTRADE_REFRESH_TOKEN, then start again"
             )
             raise self._refusal
-        granted = _judged(answer)
+        granted = judged(answer)
         if not granted.get("access_token"):
             raise Unreadable("tastytrade's answer to the sign-in holds no access token")
         lives = float(granted.get("expires_in") or 900)
@@ -127,7 +127,7 @@ class Session:
         if answer.status == 401:
             token = await self._signed_in(instead_of=token)
             answer = await self.wire.ask(method, path, body, query=query, headers=_bearer(token))
-        return _judged(answer)
+        return judged(answer)
 
     async def _signed_in(self, *, instead_of: str | None = None) -> str:
         """A token; whatever goes wrong on the way to one has kept the request here."""
@@ -144,8 +144,8 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _judged(answer: Answer) -> Data:
-    """Return what a good answer holds; raise what any other means."""
+def judged(answer: Answer) -> Data:
+    """Return what a good answer holds; raise what any other means, as `Session.ask` says."""
     if answer.status == 429:
         raise Busy("tastytrade asks for fewer requests (429)", PAUSE_S)
     if answer.status == 401:
