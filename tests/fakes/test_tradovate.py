@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -531,6 +534,14 @@ def test_the_list_of_faults_says_what_each_does_and_an_unknown_one_is_refused():
     call(work)
 
 
+def test_the_page_names_every_fault():
+    text = (Path(__file__).parents[2] / "docs" / "brokers.md").read_text(encoding="utf-8")
+
+    assert sorted(TradovateFake().faults.known) == sorted(
+        re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)
+    )
+
+
 def test_a_fault_strikes_as_often_as_it_was_asked_for_and_can_be_taken_back():
     async def work(caller):
         await caller.fault("refuse", 2)
@@ -578,7 +589,8 @@ def test_a_ticket_lets_the_same_body_through_once_after_its_time():
         first, second, third = [await caller.place() for _ in range(3)]
         too_early = await caller.place(**{"p-ticket": first["p-ticket"]})
         other = await caller.place(orderQty=3, **{"p-ticket": second["p-ticket"]})
-        await asyncio.sleep(first["p-time"])
+        ticket = third["p-ticket"]
+        caller.fake.tickets[ticket] = (*caller.fake.tickets[ticket][:2], datetime(2026, 1, 1, tzinfo=UTC))
         through = await caller.place(**{"p-ticket": third["p-ticket"]})
         again = await caller.place(**{"p-ticket": third["p-ticket"]})
 
@@ -588,7 +600,7 @@ def test_a_ticket_lets_the_same_body_through_once_after_its_time():
         assert "orderId" in through
         assert len((await caller.state())["orders"]) == 1
 
-    call(work)
+    call(work, penalty_s=600)
 
 
 def test_a_captcha_is_no_ticket_to_come_back_with():
@@ -625,7 +637,7 @@ def test_faults_of_fills(kind, quantities, ids):
         if kind == "out_of_order_fills":
             assert told[0][1] > told[1][1]
 
-    call(work)
+    call(work, late_s=0.3 if kind == "fill_before_answer" else 0.03)
 
 
 def test_a_slow_answer_comes_after_the_order_was_taken():
