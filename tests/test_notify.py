@@ -471,7 +471,9 @@ class Inbox(RequestHandler):
         self.taken.append((self.request.path, json.loads(self.request.body)))
         self.set_status(self.status[0])
 
-    get = lambda self, *path: self.taken.append((self.request.uri, None))  # noqa: E731
+    def get(self, *path):
+        self.taken.append((self.request.uri, None))
+        self.set_status(self.status[0])
 
 
 def at_inbox(work, *, status=200):
@@ -587,9 +589,11 @@ def test_a_ping_really_asks_and_an_answer_of_500_is_none():
     async def work(place, taken, status):
         await getter(f"http://{place}/ping/{SECRET}?status=up")(5)
         assert taken == [(f"/ping/{SECRET}?status=up", None)]
-        with pytest.raises(Undelivered) as caught:
-            await getter("http://127.0.0.1:1/" + SECRET)(5)
-        assert SECRET not in str(caught.value)
+        status[0] = 500
+        for address in (f"http://{place}/{SECRET}", f"http://127.0.0.1:1/{SECRET}"):
+            with pytest.raises(Undelivered) as caught:
+                await getter(address)(5)
+            assert SECRET not in str(caught.value)
 
     at_inbox(work)
 
@@ -1024,6 +1028,25 @@ def test_silence_is_noticed_by_a_served_desk_and_not_again_after_a_restart(tmp_p
     assert visit(tmp_path, work, **given) == ["silence"]
     assert visit(tmp_path, work, **given) == ["silence"]
     visit(tmp_path, again, **given)
+
+
+def test_a_desk_that_can_keep_nothing_is_not_well_and_asks_nobody(tmp_path, monkeypatch):
+    given = []
+
+    class Recorded(Ping):
+        def __init__(self, url, every_s, well):
+            given.append((url, every_s, well))
+            super().__init__(url, every_s, lambda: False)
+
+    monkeypatch.setattr(vigil, "Ping", Recorded)
+
+    async def work(visitor):
+        ((url, every_s, well),) = given
+        assert (url, every_s, well()) == ("https://x.example/p", 60, True)
+        visitor.desk.fatal = RuntimeError("the disk is gone")
+        assert not well()
+
+    visit(tmp_path, work, notify={"ping_url": "https://x.example/p"})
 
 
 def test_a_served_desk_pings_while_it_is_well(tmp_path):

@@ -310,7 +310,7 @@ class Desk:
     async def _tell(self, kind: str, severity: Severity, text: str) -> None:
         try:
             await self.notice(kind, severity, text)
-        except JournalError as error:
+        except (JournalError, RequestError) as error:
             log.warning("a notice is not kept: %s (%s)", text, error)
 
     def link(self, group: str, up: bool, reason: str = "") -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import threading
+import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Awaitable, Callable
@@ -205,6 +206,9 @@ def getter(url: str) -> Callable[[float], Awaitable[None]]:
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:
                 answer.read(1024)
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            raise Undelivered(f"it answered {error.code}") from None
         except Exception as error:
             raise Undelivered(redacted(f"{type(error).__name__}: {error}", url)) from None
 
