@@ -466,6 +466,29 @@ async def test_an_order_that_was_changed_is_found_and_withdrawn_by_its_first_num
 
 
 @walked
+async def test_an_old_order_that_ends_without_saying_why_is_no_withdrawal():
+    """While its replacement is on its way, and after; that it says `replacing-order-id` is not proved."""
+    async with line() as desk:
+        send = desk.fake._send
+
+        def silent(kind, data):
+            send(kind, {name: value for name, value in data.items() if name != "replacing-order-id"})
+
+        desk.fake._send = silent
+        await desk.broker.submit(limit("tt-1", 90))
+        await desk.broker.modify(limit("tt-1", 91))
+        desk.fake._send("Order", desk.fake.shown(desk.fake.exchange.find("tt-1")[0]))
+        desk.fake._send("Order", desk.fake.shown(desk.placed("tt-1")))
+        newest = str(desk.placed("tt-1").number)
+        await desk.told.until(lambda told: newest in [one.broker_order_id for one in told.reports("tt-1")])
+
+        assert "cancelled" not in desk.told.outcomes("tt-1")
+
+        await desk.broker.cancel(limit("tt-1", 91))
+        await desk.told.until(lambda told: told.outcomes("tt-1")[-1] == "cancelled")
+
+
+@walked
 async def test_what_was_changed_is_withdrawn_under_its_new_number():
     async with line() as desk:
         await desk.broker.submit(limit("tt-1", 110, side="sell", leg="take_profit"))

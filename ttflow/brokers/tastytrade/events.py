@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from ttflow.brokers.base import Report
 from ttflow.brokers.tastytrade.accounts import Accounts, parts
-from ttflow.brokers.tastytrade.wire import Data, external_id, replaced, report_of
+from ttflow.brokers.tastytrade.wire import Data, external_id, outcome, replaced, report_of
 from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.brokers")
@@ -38,6 +38,7 @@ class Events:
     """Hears the stream. `tell` gets the reports; `stale` is called when a fresh snapshot is due.
 
     `current` are the broker's ids by ours, `fees` what one unit was last said to cost, by `wire.action_of`.
+    `changing` are our ids of orders that are being replaced just now.
     """
 
     def __init__(self, accounts: Accounts, tell: Callable[[Report], None], stale: Callable[[], None]) -> None:
@@ -47,6 +48,7 @@ class Events:
         self._told: Recent[Any] = Recent()
         self.current: Recent[str] = Recent()
         self.fees: Recent[Decimal] = Recent()
+        self.changing: set[str] = set()
 
     def hear(self, kind: str, data: Data) -> None:
         """Take in one message; one that can't be read is logged, and leads to a fresh look."""
@@ -95,13 +97,20 @@ class Events:
         for data in orders:
             self.learn(order_id, data)
         report = report_of(order_id, orders, self.fees)
-        if all(replaced(data) for data in orders):
+        if all(self._superseded(order_id, data) for data in orders):
             # Its place is taken by another one, of which there is news of its own.
             report = evolve(report, outcome="accepted", reason=None, broker_order_id=None)
         news = (report.outcome, report.broker_order_id, frozenset(fill["fill_id"] for fill in report.fills))
         if self._told.get(order_id) != news:
             self._told[order_id] = news
             self._tell(report)
+
+    def _superseded(self, order_id: str, data: Data) -> bool:
+        """Whether an order ended only to make place for a newer one of the same id, or may have."""
+        if outcome(data) != "cancelled":
+            return False
+        older = int(data["id"]) < int(self.current.get(order_id) or 0)
+        return older or order_id in self.changing or replaced(data)
 
 
 def by_id(orders: Iterable[Data]) -> dict[str, list[Data]]:

@@ -149,10 +149,13 @@ class Orders:
             "automated-source": True,
             "source": SOURCE,
         }
+        self._events.changing.add(order.order_id)
         try:
             after = await self._session.ask("PUT", f"{account}/orders/{data['id']}", body)
         except Refused as refusal:
             return _refused(order, refusal)
+        finally:
+            self._events.changing.discard(order.order_id)
         return self._report(order, [after])
 
     async def cancel(self, order: Order) -> Report:

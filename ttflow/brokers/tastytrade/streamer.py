@@ -173,7 +173,7 @@ class Streamer:
 
     def _take(self, message: Data) -> None:
         if message.get("status") == "error":
-            raise Lost(f"the stream answered: {message.get('message') or message}")
+            raise Lost(f"the stream answered: {message.get('message') or 'an error, and no reason'}")
         if message.get("type") and isinstance(message.get("data"), dict):
             self._hear(str(message["type"]), message["data"])
 
