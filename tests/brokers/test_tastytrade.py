@@ -489,6 +489,29 @@ async def test_an_old_order_that_ends_without_saying_why_is_no_withdrawal():
 
 
 @walked
+async def test_an_old_order_that_ends_before_the_answer_about_the_new_one_is_no_withdrawal():
+    async with line() as desk:
+        send, ask = desk.fake._send, desk.broker._session.ask
+
+        def only_the_old_one(kind, data):
+            if kind == "Order" and data["status"] == "Cancelled":
+                send(kind, {name: value for name, value in data.items() if name != "replacing-order-id"})
+
+        async def late(method, path, *given):
+            answer = await ask(method, path, *given)
+            if method == "PUT":
+                await desk.told.until(lambda told: told.reports("tt-1"))
+            return answer
+
+        desk.fake._send, desk.broker._session.ask = only_the_old_one, late
+        await desk.broker.submit(limit("tt-1", 90))
+        report = await desk.broker.modify(limit("tt-1", 91))
+
+        assert report.outcome == "accepted"
+        assert desk.told.outcomes("tt-1") == ["accepted"]
+
+
+@walked
 async def test_what_was_changed_is_withdrawn_under_its_new_number():
     async with line() as desk:
         await desk.broker.submit(limit("tt-1", 110, side="sell", leg="take_profit"))
