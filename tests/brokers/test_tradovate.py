@@ -598,6 +598,23 @@ def test_a_position_is_closed_whatever_it_is_and_its_orders_with_it():
     bench(work)
 
 
+def test_a_closing_whose_answer_is_lost_is_told_and_found_by_its_tag():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(entry := order(quantity=3))
+        await at.ended(entry, "filled")
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.close_position(closing := order("sell", 3, leg=Leg.CLOSE))
+        await at.ended(closing, "filled")
+        broker.login.mirror.__init__()
+
+        assert (await broker.find(closing)).outcome == "filled"
+        assert len(at.held(closing)) == 1
+
+    bench(work)
+
+
 def test_there_is_no_position_to_close():
     async def work(at):
         broker = await at.opened()
@@ -1102,6 +1119,15 @@ def test_pieces_in_any_order_and_often_give_the_same_order_and_tell_each_fill_on
     assert mirror.find("tt-a") is seen
     assert mirror.find("tt-b") is None
     assert seen.report() is None
+
+
+@given(st.permutations([(3, 1), (4, 5), (9, 2)]))
+def test_of_several_versions_the_latest_counts(versions):
+    mirror = Mirror()
+    for number, quantity in versions:
+        mirror.take("orderVersion", {"id": number, "orderId": 1, "orderQty": quantity})
+
+    assert mirror.orders[1].quantity == 2
 
 
 @given(st.permutations(["PendingNew", "Working", "Canceled", "PendingCancel"]))

@@ -93,7 +93,8 @@ def _penalty(fake: Tradovate, call: str, body: Any) -> Reply | None:
         return None if utc_now() >= of[2] else _hand_out(fake, call, given)
     if fake.faults.take("captcha"):
         return Reply(200, {"p-ticket": "captcha", "p-time": 15, "p-captcha": True})
-    return _hand_out(fake, call, given) if fake.faults.take("penalty") else None
+    owing = any(of[:2] == (call, given) for of in fake.tickets.values())
+    return _hand_out(fake, call, given) if fake.faults.take("penalty") or owing else None
 
 
 def _hand_out(fake: Tradovate, call: str, body: Mapping[str, Any]) -> Reply:
