@@ -89,6 +89,11 @@ class Reason(StrEnum):
     DRAWDOWN = "DRAWDOWN"
     STOP_EXCEEDS_ROOM = "STOP_EXCEEDS_ROOM"
     COOLING_DOWN = "COOLING_DOWN"
+    FIRM_CONTRACTS = "FIRM_CONTRACTS"
+    ALERT_ONLY = "ALERT_ONLY"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    CONTRACT_ENDS = "CONTRACT_ENDS"
+    SHORT_OPTION = "SHORT_OPTION"
     STALE_QUOTE = "STALE_QUOTE"
     DELAYED_DATA = "DELAYED_DATA"
     FLAT_BY = "FLAT_BY"
@@ -153,6 +158,11 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.DRAWDOWN: "The account is its limit below its highest equity; only exits go out.",
     Reason.STOP_EXCEEDS_ROOM: "The loss at the order's stop is more than may still be lost.",
     Reason.COOLING_DOWN: "Too soon after as many losses in a row as a limit allows.",
+    Reason.FIRM_CONTRACTS: "The account would hold more contracts than its prop firm allows.",
+    Reason.ALERT_ONLY: "The firm's rules on automation need a written opt-in; the alert is told, not traded.",
+    Reason.UNKNOWN_SYMBOL: "The broker is not known to trade the symbol; it is never guessed.",
+    Reason.CONTRACT_ENDS: "The contract is too near its first notice or its last trade to be opened.",
+    Reason.SHORT_OPTION: "Selling an option to open is not allowed in this group.",
     Reason.STALE_QUOTE: "No quote of the symbol is as fresh as a limit asks.",
     Reason.DELAYED_DATA: "The alert comes from a delayed feed.",
     Reason.FLAT_BY: "The account has to be flat at this hour.",

@@ -91,7 +91,7 @@ class Ledger:
 
     `ratio` is ours to theirs, set by the first entry, None when flat. `first_side` is the side of the
     first entry ever. `contract` is the symbol actually held, None when flat. `running` is what happened
-    since it was last flat.
+    since it was last flat. `leave_by` is when a contract that ends must be closed (rule 23).
     """
 
     strategy: str
@@ -109,6 +109,7 @@ class Ledger:
     bracket: Bracket | None = None
     flattening: Flattening | None = None
     running: Running | None = None
+    leave_by: datetime | None = None
 
     @property
     def key(self) -> Key:
@@ -156,7 +157,7 @@ class Ledger:
         if not position:
             return evolve(
                 self, seq=fill.seq, position=ZERO, theirs=ZERO, ratio=None, contract=None, lots=(),
-                updated_at=fill.filled_at, bracket=None,
+                updated_at=fill.filled_at, bracket=None, leave_by=None,
             )  # fmt: skip
         crossed = bool(self.position) and (position > 0) != (self.position > 0)
         fresh = self.flat or crossed

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from ttflow.alert import Action
+from ttflow.firms.standing import Standing
 from ttflow.words import ZERO, Exact
 
 Mode = Literal["live", "paper", "halted"]
@@ -161,6 +162,23 @@ class Book:
     at: datetime
     net: Exact
     mismatch_since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirmRow:
+    """Where an account stands with its prop firm: the verdict, what was warned of, and when to look again.
+
+    `state` is the verdict's: active, reducing, flatten, locked or breached. `due` is when the clock alone may
+    change it.
+    """
+
+    account_group: str
+    account: str
+    seq: int
+    state: str
+    standing: Standing
+    warned: tuple[str, ...] = ()
+    due: datetime | None = None
 
 
 EVERYWHERE = "*"

@@ -17,6 +17,7 @@ from ttflow.book.rows import (
     AlertRow,
     Book,
     Episode,
+    FirmRow,
     Halt,
     ModeChange,
     Notice,
@@ -49,6 +50,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "halts": (Halt, ("scope",)),
     "scripts": (Script, ("scope",)),
     "books": (Book, ("account_group", "account", "root")),
+    "firms": (FirmRow, ("account_group", "account")),
     "records": (Record, ("strategy", "mode")),
     "activities": (Activity, ("account_group", "account")),
 }
@@ -64,6 +66,7 @@ KEPT = (
     "books",
     "orders",
     "tickets",
+    "firms",
     "records",
     "activities",
 )
@@ -77,7 +80,8 @@ _KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, 
 _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "orders": lambda row: row.expires_at or row.wakes_at,
     "tickets": attrgetter("until"),
-    "ledgers": lambda row: row.bracket or row.flattening,
+    "ledgers": lambda row: row.bracket or row.flattening or row.leave_by,
+    "firms": attrgetter("due"),
 }
 _INSIDE = ("simulator", "manual")
 _ENDED_KEPT = 1000
@@ -98,6 +102,7 @@ class State:
         self.halts: dict[str, Halt] = self.tables["halts"]
         self.scripts: dict[str, Script] = self.tables["scripts"]
         self.books: dict[tuple[str, str, str], Book] = self.tables["books"]
+        self.firms: dict[tuple[str, str], FirmRow] = self.tables["firms"]
         self.records: dict[tuple[str, str], Record] = self.tables["records"]
         self.ended: dict[str, Order] = {}  # the last that an outside broker had: it may speak of them again
         self._changed: dict[tuple[str, Any], Any] = {}
@@ -237,6 +242,10 @@ class State:
         """What an account did lately; nothing where it is not known."""
         found = self.tables["activities"].get((group, account))
         return found or Activity(account_group=group, account=account)
+
+    def holders(self) -> list[tuple[str, str]]:
+        """The accounts that hold something."""
+        return [account for account, keys in self._held.items() if keys]
 
     def held_in(self, group: str, account: str) -> list[Ledger]:
         """The ledgers of an account that hold something, `manual` included, in the order of their names."""

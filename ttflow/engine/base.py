@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from ttflow.book.ledger import Key
 from ttflow.book.rows import Notice, Severity
 from ttflow.book.state import State
+from ttflow.firms.rules import Rules
 from ttflow.instrument import root, ticker
 from ttflow.order import Account, Leg, Order, Trade
 from ttflow.settings import Settings
@@ -74,6 +75,7 @@ class Base:
         self.held: set[tuple[int, str, str]] = set()
         self.weighed: dict[tuple[str, str], None] = {}  # the accounts whose worth this input may have changed
         self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
+        self._bound: dict[tuple[str, str], Rules | None] = {}
         self.closed: tuple[Trade, ...] = ()  # the round trips that the fill being booked closed
         self._notices = self._unasked = (0, 0)
 
@@ -118,10 +120,14 @@ class Base:
         found = self.state.accounts.get((group, name))
         if found is not None:
             return found
-        given = self.settings.groups.get(group)
         simulated = self.broker_of(group, name) == SIMULATOR
-        cash = given.cash if given and simulated else ZERO
+        cash = self.start_cash(group, name) if simulated else ZERO
         return Account(account_group=group, account=name, cash=cash, simulated=simulated)
+
+    def start_cash(self, group: str, name: str) -> Decimal:
+        """What a paper account begins with."""
+        given = self.settings.groups.get(group)
+        return given.cash if given else ZERO
 
     def price_of(self, symbol: str) -> Decimal | None:
         """The last price seen of a symbol, or else of another contract of its root; None without any."""
@@ -141,6 +147,10 @@ class Base:
         wanted = (group, account, symbol_root)
         rows = self.state.ledgers.values()
         return sum((r.position for r in rows if (r.account_group, r.account, r.root) == wanted), ZERO)
+
+    def all_orders(self) -> list[Order]:
+        """The orders that have not ended, oldest first."""
+        return sorted(self.state.orders.values(), key=lambda one: (one.seq, one.order_id))
 
     def notice(self, kind: str, severity: Severity, text: str) -> None:
         """Tell a person something."""

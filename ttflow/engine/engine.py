@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ttflow.alert import Action, Alert, parse_alert
 from ttflow.book.ledger import Key
-from ttflow.book.rows import AlertRow, Price, Strategy
+from ttflow.book.rows import AlertRow, FirmRow, Price, Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.commands import Commands
@@ -25,7 +25,7 @@ from ttflow.engine.modes import no_broker
 from ttflow.engine.passing import Build, Connected
 from ttflow.errors import AlertError
 from ttflow.inputs import Decision, Input, Kind
-from ttflow.instrument import root, ticker
+from ttflow.instrument import root, ticker, using
 from ttflow.order import Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Reason, Status, Ticket
@@ -79,8 +79,10 @@ class Engine(Commands):
         times = [at for at, _ in self._dates()]
         return min([*times, self.clock.due] if self.clock.due else times, default=None)
 
-    def _dates(self) -> Iterator[tuple[datetime, Key | Order]]:
-        """What waits for a time: ledgers to look at again, orders to look at or to withdraw."""
+    def _dates(self) -> Iterator[tuple[datetime, Key | Order | FirmRow]]:
+        """What waits for a time: ledgers and firms to look at again, orders to look at or to withdraw."""
+        for row in self.state.watched("firms"):
+            yield row.due, row
         for order in self.state.watched("orders"):
             if order.expires_at and not order.cancelling:
                 yield order.expires_at, order
@@ -92,6 +94,8 @@ class Engine(Commands):
         for ledger in self.state.watched("ledgers"):
             if ledger.flattening and ledger.flattening.until:
                 yield ledger.flattening.until, ledger.key
+            if ledger.leave_by and not ledger.flattening:
+                yield ledger.leave_by, ledger.key
             if ledger.bracket and ledger.bracket.refused_at:
                 again = timedelta(seconds=ledger.bracket.refused)
                 yield ledger.bracket.refused_at + again, ledger.key
@@ -102,7 +106,9 @@ class Engine(Commands):
             return
         due = [(at, what) for at, what in self._dates() if at <= self.now]
         for _, what in sorted(due, key=lambda one: (one[0], _name(one[1]))):
-            if not isinstance(what, Order):
+            if isinstance(what, FirmRow):
+                self.weighed[what.account_group, what.account] = None
+            elif not isinstance(what, Order):
                 self.touched[what] = None
             elif (order := self.state.orders.get(what.order_id)) is None:
                 continue
@@ -131,6 +137,10 @@ class Engine(Commands):
         self.state.fold(json.loads(recorded), hidden)
 
     def _decide(self, item: Input, alert: Alert | None) -> None:
+        with using(self.table):
+            self._decide_with_table(item, alert)
+
+    def _decide_with_table(self, item: Input, alert: Alert | None) -> None:
         self.seq, self.now, self.effects = item.seq, item.at, []
         try:
             self._wake()
@@ -139,7 +149,9 @@ class Engine(Commands):
             self.admit_late()
             self._handlers[item.kind](item, alert)
             self.settle()
-            self.weigh_all()
+            while self.weighed:
+                self.weigh_all()
+                self.settle()
         except Exception as error:
             log.exception("the desk failed on input %d", item.seq)
             self._fail(item, error)
@@ -266,7 +278,16 @@ class Engine(Commands):
             if order and order.broker == SIMULATOR and not order.wakes_at:
                 self.try_fill(order, price, resting=order.type is not OrderType.MARKET)
         self.follow(symbol, price)
+        self._weigh_holders(symbol)
         self._revive(symbol)
+
+    def _weigh_holders(self, symbol: str) -> None:
+        """A price changes what those accounts are worth that hold its root and are watched for it."""
+        for key in self.state.holders():
+            if key[0] in self.watched_money:
+                held = self.state.held_in(*key)
+                if any(ledger.root == root(symbol) for ledger in held):
+                    self.weighed[key] = None
 
     def _seen(self, symbol: str, price: Decimal, *, streamed: bool) -> Price:
         """The row of a price; `streamed`: no alert brought it."""
@@ -313,5 +334,7 @@ class Engine(Commands):
                 self.touched[ledger.key] = None
 
 
-def _name(what: Key | Order) -> str:
+def _name(what: Key | Order | FirmRow) -> str:
+    if isinstance(what, FirmRow):
+        return f"{what.account_group}\0{what.account}"
     return what.order_id if isinstance(what, Order) else "\0".join(what)

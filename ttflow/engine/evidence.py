@@ -51,9 +51,14 @@ class Evidence(Protection):
                 resting=running.resting or resting,
                 sandbox=running.sandbox or (order.broker != SIMULATOR and self.sandbox(order.account_group)),
             )
-        if running != after.running:
-            self.state.put("ledgers", evolve(after, running=running))
+        leaves = self.leaves_by(after) if opened > 0 else after.leave_by
+        if (running, leaves) != (after.running, after.leave_by):
+            self.state.put("ledgers", evolve(after, running=running, leave_by=leaves))
         return done
+
+    def leaves_by(self, ledger: Ledger) -> datetime | None:
+        """When what a ledger holds must be closed, since its contract ends; None where it doesn't."""
+        return None
 
     def _ends(self, ledger: Ledger, running: Running, order: Order, fill_id: str, at: datetime) -> None:
         mode = self.mode_of_fills(order)

@@ -104,10 +104,6 @@ class Judging(Modes):
             if order.strategy == row.strategy and order.leg is Leg.OPEN and self._is_elsewhere(order):
                 self.withdraw(order, f"{row.strategy} is set to {mode}", reason=Reason.MODE_CHANGING)
 
-    def all_orders(self) -> list[Order]:
-        """The orders that have not ended, oldest first."""
-        return sorted(self.state.orders.values(), key=lambda one: (one.seq, one.order_id))
-
     def _is_elsewhere(self, order: Order) -> bool:
         """Whether an opening order stands in a book that its strategy's mode does not open in."""
         group = self.settings.groups.get(order.account_group)

@@ -8,6 +8,7 @@ from ttflow.book.record import Record
 from ttflow.book.rows import EVERYWHERE
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.passing import Passing
+from ttflow.firms.automation import may_automate
 from ttflow.instrument import root
 from ttflow.settings import Group
 from ttflow.ticket import Reason, Ticket
@@ -25,6 +26,13 @@ class Modes(Passing):
         if group.broker == SIMULATOR or not group.live:
             return "paper"
         return chosen or ("live" if strategy in group.strategies else "paper")
+
+    def alert_only(self, group: str) -> str:
+        """Why no order of a live group may leave: its firm's rules on automation; empty where they may."""
+        if group not in self._opted:
+            may, told = may_automate(self.settings.groups[group], group, self.settings.firms)
+            self._opted[group] = "" if may else f"{told}."
+        return self._opted[group]
 
     def _chosen(self, strategy: str) -> str | None:
         """The mode that a person chose, or else the settings, or else the rule; None when nobody did yet."""
@@ -78,6 +86,8 @@ class Modes(Passing):
             return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."
         if given.broker != SIMULATOR and group not in self.connected:
             return Reason.NO_BROKER, no_broker(group, given)
+        if self.broker_of(group, ticket.account) != SIMULATOR and (forbidden := self.alert_only(group)):
+            return Reason.ALERT_ONLY, forbidden
         mode = self.mode(strategy, given)
         if mode == "halted":
             return Reason.STRATEGY_HALTED, f"The strategy {strategy} is halted."

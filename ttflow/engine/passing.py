@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from ttflow.book.state import ledger_key
 from ttflow.clock import InputClock
-from ttflow.engine.money import Money
+from ttflow.engine.contracts import Contracts
 from ttflow.engine.viewing import Look
 from ttflow.flow import Flow
 from ttflow.graph import Node
 from ttflow.settings import Settings
+from ttflow.settings.instruments import table
 from ttflow.settings.rules import StrategyRule, rule_of
 from ttflow.ticket import Reason, Status, Ticket
 from ttflow.words import ONE, evolve
@@ -25,8 +26,8 @@ HOLD = timedelta(minutes=5)
 """How long operators may hold a ticket before it counts as dropped."""
 
 
-class Passing(Money):
-    """Money, and the flow that tickets pass through."""
+class Passing(Contracts):
+    """Contracts, and the flow that tickets pass through."""
 
     def __init__(self, journal_id: str, build: Build, settings: Settings, connected: Connected) -> None:
         super().__init__(journal_id)
@@ -37,7 +38,11 @@ class Passing(Money):
         """Put settings in force and build the flow for them; `connected` says what each broker can do."""
         self.settings, self.can = settings, dict(connected)
         self.connected = frozenset(self.can)
+        self.table = table(settings.instruments)
         self._rules: dict[str, StrategyRule] = {}
+        self._bound.clear()
+        self._opted: dict[str, str] = {}
+        self.watched_money = frozenset(_watched(settings))
         self.held.clear()  # what the old flow held goes through the new one
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
@@ -105,6 +110,16 @@ class Passing(Money):
         self.held.discard(ticket.key)
         text = f"The flow held it for {HOLD.total_seconds():.0f} s and did not give it back."
         self.finish(ticket, Status.DENIED, Reason.DROPPED, text, step="flow")
+
+
+def _watched(settings: Settings) -> Iterator[str]:
+    """The groups whose accounts are weighed at every price: a firm's floor or a limit in money needs it."""
+    in_money = [settings.limits, *(one.limits for one in settings.strategies.values())]
+    everywhere = any(limits and (limits.day_loss or limits.drawdown) for limits in in_money)
+    for name, group in settings.groups.items():
+        own = group.limits.day_loss or group.limits.drawdown
+        if everywhere or own or group.firm:
+            yield name
 
 
 def brought(mine: Ticket, theirs: Ticket) -> Ticket:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ttflow.alert import Action, Alert
-from ttflow.book.ledger import Key, Ledger
+from ttflow.book.ledger import Flattening, Key, Ledger
 from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, pause_after
@@ -53,12 +53,23 @@ class Turns(Judging):
     def _turn(self, key: Key) -> bool:
         """Take one step at a ledger; False when there is none to take now."""
         ledger = self.state.ledger(key)
+        if ledger.leave_by and ledger.leave_by <= self.now and not ledger.flat and not ledger.flattening:
+            return self._leaves(ledger)
         if ledger.flattening:
             return self._flatten(ledger)
         ticket = self._next(key, ledger)
         if ticket is None:
             return False
         self._step(evolve(ticket, now=self.now))
+        return True
+
+    def _leaves(self, ledger: Ledger) -> bool:
+        """What a ledger holds is about to end: it is closed (rule 23)."""
+        name = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
+        text = f"{name} holds {ledger.contract} past the session before it ends: it is closed."
+        self.notice("contract_ends", "warning", text)
+        flattening = Flattening(reason=f"{ledger.contract} is about to end")
+        self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=flattening))
         return True
 
     def _next(self, key: Key, ledger: Ledger) -> Ticket | None:
@@ -320,8 +331,11 @@ class Turns(Judging):
             text = f"{plain(plan.opening)} of the strategy's is less than one lot here."
             self.finish(ticket, Status.DENIED, Reason.SIZED_TO_ZERO, text, step="desk")
             return
-        held = self.state.ledger(ledger_key(ticket)).contract
-        symbol = held or ticket.symbol  # the contract of a root is fixed until the ledger is flat (rule 23)
+        symbol = self.symbol_for(ticket)
+        barred = self.contract_bars(ticket, symbol, plan.side) or self.firm_bars(ticket, quantity)
+        if barred:
+            self.finish(ticket, Status.DENIED, *barred, step="desk")
+            return
         self.place(ticket, Leg.OPEN, plan.side, quantity, plan.opening * plan.side.sign, symbol=symbol)
 
     def admit_late(self) -> None:

@@ -197,7 +197,7 @@ TABLES: Mapping[str, Table] = {
             """
             strategy:text account_group:text account:text root:text seq:int! position:exact! theirs:exact
             ratio:exact first_side:text contract:text lots:json updated_at:time bracket:json flattening:json
-            running:json
+            running:json leave_by:time
             """,
             "strategy account_group account root",
             _BY_INPUT,
@@ -225,6 +225,14 @@ TABLES: Mapping[str, Table] = {
             account_group:text account:text root:text seq:int! at:time! net:exact! mismatch_since:time
             """,
             "account_group account root",
+            _BY_INPUT,
+        ),
+        _table(
+            "firms",
+            """
+            account_group:text account:text seq:int! state:text! standing:json! warned:json due:time
+            """,
+            "account_group account",
             _BY_INPUT,
         ),
         _table("halts", "scope:text seq:int! state:text! at:time! reason:text", "scope", _BY_INPUT),

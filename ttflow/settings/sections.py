@@ -208,6 +208,7 @@ class Group(AtFirm):
     automation_opt_in: Text | None = None
     base_url: Url | None = None
     environment: Literal["demo", "live"] | None = None
+    short_options: Flag = False
     accounts: Annotated[tuple[AccountSettings, ...], Field(min_length=1)] = Field(
         default_factory=_usual_account
     )
