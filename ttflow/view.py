@@ -164,6 +164,11 @@ class View:
         """What the account may do now."""
         return "active"
 
+    @property
+    def why(self) -> str:
+        """Why the account may only reduce, as a sentence with figures; empty where nobody said."""
+        return ""
+
     # What it did lately
 
     @property
@@ -276,6 +281,9 @@ class Given(View):
         if unknown := sorted(set(known) - _NAMES):
             raise TypeError(f"a view has no {unknown[0]}; it may be given {', '.join(sorted(_NAMES))}")
         self._known = {name: _read(name, value) for name, value in known.items()}
+
+    def __repr__(self) -> str:
+        return f"View.of({', '.join(f'{name}={value!r}' for name, value in self._known.items())})"
 
     def price(self, symbol: str) -> Quote | None:
         """The price given for the symbol."""

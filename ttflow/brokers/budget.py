@@ -36,7 +36,10 @@ class Budget:
 
     async def turn(self, *, entry: bool) -> None:
         """Wait for a request's turn, and take it."""
-        while (pause := self.wait_s(entry=entry)) > 0:
+        while True:
+            pause = self.wait_s(entry=entry)
+            if not pause:
+                break
             await asyncio.sleep(pause)
         self.take()
 

@@ -1,8 +1,8 @@
 """The engine: inputs in, decisions out, in rooms that stand on each other.
 
 base (state, ids, outcomes) · fills · orders · reports · protection · evidence (episodes) · money · floors
-(prop firms) · contracts · passing (through the flow; viewing is what its operators see) · modes · judging (their
-change) · turns (the ledgers' queues) · books (against the broker's) · commands · engine (the inputs).
+(prop firms) · contracts · passing (through the flow; viewing is what its operators see) · modes · judging
+(their change) · turns (the ledgers' queues) · books (against the broker's) · commands · engine (the inputs).
 """
 
 from ttflow.engine.base import Effect, Ids

@@ -34,6 +34,11 @@ class Under:
     equity: Decimal | None
     verdict: Verdict
 
+    @property
+    def bars(self) -> bool:
+        """Whether nothing may be opened."""
+        return self.verdict.state is not State.ACTIVE
+
 
 class Floors(Money):
     """Money, and the firms whose floors it must not reach."""
@@ -113,7 +118,7 @@ class Floors(Money):
         under = self.under(group, name)
         if under is None:
             return None
-        if under.verdict.state is not State.ACTIVE:
+        if under.bars:
             return Reason.TRADING_REDUCING, f"{under.verdict.sentence}."
         after = dict(self._projected(group, name))
         symbol = root(ticket.symbol)
@@ -165,7 +170,7 @@ class Floors(Money):
     def reduces_only(self, group: str, name: str) -> bool:
         """Whether the firm lets an account only reduce what it holds."""
         under = self.under(group, name)
-        return under is not None and under.verdict.state is not State.ACTIVE
+        return under is not None and under.bars
 
 
 def _severity(state: State) -> Severity:

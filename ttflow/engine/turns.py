@@ -321,6 +321,9 @@ class Turns(Judging):
             self.finish(evolve(ticket, status=Status.OPEN, reason=None), ticket.status, ticket.reason, "")
             return
         if barred := self._barred(ticket):
+            if barred[0] is Reason.ALERT_ONLY:
+                name = f"{ticket.strategy}: {plan.side} {ticket.symbol} in {ticket.account_group}"
+                self.notice("alert_only", "warning", f"{name} was alerted, not traded. {barred[1]}")
             self.finish(ticket, Status.DENIED, *barred, step="desk")
             return
         if wrong := self._misplaced_level(ticket, plan):

@@ -161,6 +161,12 @@ class Look(View):
         reducing = (self._engine.reduces_only(self._group, name) for name in self._accounts)
         return "reducing" if any(reducing) else "active"
 
+    @property
+    def why(self) -> str:
+        """Why the account may only reduce: its firm's word; empty where it is not that."""
+        unders = (self._engine.under(self._group, name) for name in self._accounts)
+        return next((f"{under.verdict.sentence}." for under in unders if under and under.bars), "")
+
     # What was done lately
 
     @cached_property

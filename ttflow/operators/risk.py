@@ -40,7 +40,8 @@ def trading_state() -> Step:
     def check(ticket: Ticket, now: datetime) -> None:
         match ticket.book.state:
             case "reducing":
-                raise Refused(Reason.TRADING_REDUCING, "The account may only reduce what it holds.")
+                text = ticket.book.why or "The account may only reduce what it holds."
+                raise Refused(Reason.TRADING_REDUCING, text)
             case "halted":
                 raise Refused(Reason.TRADING_HALTED, "Trading is halted for the account; only exits go out.")
 

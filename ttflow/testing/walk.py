@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -87,10 +87,20 @@ class Walk:
         """Let time pass."""
         return self.put(Kind.TICK, "{}", after=after)
 
-    def snapshot(self, positions: Mapping[str, Any], account: str = "main", *, after: float = 1) -> Applied:
+    def snapshot(
+        self,
+        positions: Mapping[str, Any],
+        account: str = "main",
+        *,
+        equity: Any = None,
+        working: Sequence[Mapping[str, Any]] | None = None,
+        after: float = 1,
+    ) -> Applied:
         """Tell what the broker of the group `desk` holds in an account, by symbol, signed."""
         held = {symbol: str(quantity) for symbol, quantity in positions.items()}
-        told = {"account_group": "desk", "account": account, "positions": held}
+        told: dict[str, Any] = {"account_group": "desk", "account": account, "positions": held}
+        told |= {} if equity is None else {"equity": str(equity)}
+        told |= {} if working is None else {"working": list(working)}
         return self.put(Kind.REPORT, json.dumps({"snapshot": told}), after=after)
 
     def start(self, *, after: float = 1) -> Applied:
