@@ -696,6 +696,49 @@ def test_a_snapshot_says_positions_working_orders_and_money():
     bench(work)
 
 
+def test_a_snapshot_is_made_of_the_fills_that_were_told():
+    """Positions that are read while an order is filled would look like somebody else's doing."""
+
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=90, quantity=2))
+        read, positions = [], at.fake.entities.positions
+
+        def late_by_one():
+            before = positions()
+            if not read:  # the fill comes between this read and the next, and the stream is slower
+                at.fake.exchange.price("ESZ2026", Decimal(90))
+            read.append(before)
+            return before
+
+        at.fake.entities.positions = late_by_one
+        (told,) = await broker.snapshot()
+
+        assert told.positions == {"ESZ2026": Decimal(2)}
+        assert [fill["quantity"] for fill in at.told_fills(one).values()] == ["2"]
+        assert len(read) == 2
+
+    bench(work)
+
+
+def test_positions_that_keep_moving_are_not_told():
+    async def work(at):
+        broker = await at.opened()
+        positions = at.fake.entities.positions
+
+        def moving():
+            at.fake.exchange.work(
+                at.fake.place({"symbol": "ESZ6", "orderQty": 1}, {"action": "Buy", "orderType": "Market"})
+            )
+            return positions()
+
+        at.fake.entities.positions = moving
+        with pytest.raises(Unreadable, match="kept moving"):
+            await broker.snapshot()
+
+    bench(work)
+
+
 def test_an_order_of_a_person_is_in_the_snapshot_and_is_told_to_nobody():
     async def work(at):
         broker = await at.opened()

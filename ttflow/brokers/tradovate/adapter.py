@@ -140,9 +140,13 @@ class Tradovate:
         return _refused(order, why) if why else self._taken(order, data).answer()
 
     async def snapshot(self) -> tuple[Snapshot, ...]:
-        """Say what each account holds: positions, working orders, money."""
+        """Say what each account holds: positions, working orders, money.
+
+        Every fill that its positions are made of was told before. Raises Unreadable where fills come so fast
+        that nobody can say that.
+        """
         ask = self.login.session.ask
-        positions, orders = await ask("position/list") or (), await ask("order/list") or ()
+        positions, orders = await self.login.positions(), await ask("order/list") or ()
         standing = {one["id"]: one for one in orders if one["ordStatus"] in STANDING}
         working = await self._working({n: one for n, one in standing.items() if self._has(one)})
         told = []
@@ -207,8 +211,7 @@ class Tradovate:
             raise NotSent(
                 "the stream is being opened again; until then nobody can say that an order is absent"
             )
-        positions = await self.login.session.ask("position/list") or ()
-        held = await self._held(positions, self.login.account(order.account)["id"])
+        held = await self._held(await self.login.positions(), self.login.account(order.account)["id"])
         net = sum((quantity for symbol, quantity in held.items() if root(symbol) == order.root), ZERO)
         return Report(order_id=order.order_id, outcome="not_found", net=plain(net))
 

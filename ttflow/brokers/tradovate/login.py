@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from ttflow.brokers.base import Link, SignInError, Tell
+from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate.mirror import Mirror, Seen
 from ttflow.brokers.tradovate.session import Pace, Session
 from ttflow.brokers.tradovate.stream import Stream
@@ -206,6 +207,25 @@ class Login:
             reports = await self.session.ask("commandReport/deps", query={"masterid": str(command["id"])})
             for report in reports or ():
                 self.mirror.take("commandReport", report)
+
+    # What is held
+
+    async def positions(self) -> Sequence[Mapping[str, Any]]:
+        """All positions, made of no other fills than those that were told; raises Unreadable where they
+        keep moving.
+
+        A position that is read while its order is being filled would look like somebody else's doing.
+        """
+        for _ in range(LOOKUPS):
+            known = frozenset(self.mirror.fill_ids)
+            positions: Sequence[Mapping[str, Any]] = await self.session.ask("position/list") or ()
+            fills = await self.session.ask("fill/list") or ()
+            for fill in fills:
+                self.happened("fill", fill)
+            if self.mirror.fill_ids == known:
+                self.mirror.fill_ids &= {fill["id"] for fill in fills}
+                return positions
+        raise Unreadable("Tradovate's positions kept moving while they were read")
 
     # Contracts
 

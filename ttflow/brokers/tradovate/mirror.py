@@ -109,10 +109,11 @@ class Seen:
 
 
 class Mirror:
-    """Every order that was heard of, by its number at Tradovate and by our id."""
+    """Every order that was heard of, by its number at Tradovate and by our id; `fill_ids` are all fills."""
 
     def __init__(self) -> None:
         self.orders: dict[int, Seen] = {}
+        self.fill_ids: set[int] = set()
         self._named: dict[str, int] = {}
         self._commands: dict[int, int] = {}
         self._readers: Mapping[str, Callable[[Mapping[str, Any]], Seen | None]] = {
@@ -213,6 +214,7 @@ class Mirror:
 
     def _fill(self, entity: Mapping[str, Any]) -> Seen:
         seen = self.seen(entity["orderId"])
+        self.fill_ids.add(entity["id"])
         if entity.get("active", True):
             seen.fills[entity["id"]] = fill_of(entity)
         else:  # one that was busted before we heard of it; what was booked already a person must look at
