@@ -99,7 +99,7 @@ def living(rounds: int = 60, size: int = 200) -> None:
         old_costs.append(costs[1])
         ratios.append(costs[1] / costs[0])
     print(
-        f"a live trade: the 1,000th {median(young_costs):.1f} µs, the 1,000,000th {median(old_costs):.1f} µs, "
+        f"a trade: the thousandth {median(young_costs):.1f} µs, the millionth {median(old_costs):.1f} µs, "
         f"{median(ratios):.2f} times"
     )
     timed("the figures of a live state, 10,000 times", lambda: [old.figures() for _ in range(10_000)], 10_000)
@@ -132,8 +132,8 @@ def rival(count: int) -> None:
         return
     steps = list(walk(count))
     rows = [
-        {"strategy": "s", "symbol": f"{strategy} {symbol}", "side": side, "quantity": quantity, "price": price,
-         "commission": 0, "filled_at": at}
+        {"strategy": "s", "symbol": f"{strategy} {symbol}", "side": side, "quantity": quantity,
+         "price": price, "commission": 0, "filled_at": at}
         for strategy, symbol, side, quantity, price, at in steps
     ]  # fmt: skip
     frame = pd.DataFrame(
@@ -148,9 +148,8 @@ def rival(count: int) -> None:
     for row in rows:
         row["point_value"] = 1
     ours = timed(f"ours of {count:,} fills", lambda: stats.trades(rows), count)
-    print(
-        f"{len(theirs):,} round trips and {len(ours):,}; {theirs['pnl'].sum():,.2f} and {ours['gross_pnl'].sum():,.2f}"
-    )
+    results = (theirs["pnl"].sum(), ours["gross_pnl"].sum())
+    print(f"{len(theirs):,} round trips and {len(ours):,}, earning {results[0]:,.2f} and {results[1]:,.2f}")
 
 
 def main() -> None:

@@ -71,7 +71,8 @@ PLAN = json.loads(Path(__file__).with_name("plan.json").read_text())
 
 @script.strategy(
     "walk", pyramiding=1000, initial_capital=100000, process_orders_on_close=True,
-    margin_long=0, margin_short=0, commission_type=strategy.commission.cash_per_contract, commission_value=PLAN["commission"],
+    margin_long=0, margin_short=0,
+    commission_type=strategy.commission.cash_per_contract, commission_value=PLAN["commission"],
 )
 def main():
     step = PLAN["steps"][int(bar_index)]

@@ -105,10 +105,10 @@ def results(trades: pd.DataFrame) -> pd.Series[float]:
 def running(money: pd.Series[float]) -> pd.Series[float]:
     """The running sum of amounts of money, without the error that floats pile up: summed as whole units.
 
-    A unit is 1e-9, or as much more as whole numbers of 64 bits need.
+    A unit is 1e-12, or as much more as whole numbers of 64 bits need.
     """
     total = float(money.abs().sum())
-    scale = 10.0 ** min(9, 17 - math.ceil(math.log10(total))) if total else 1.0
+    scale = 10.0 ** min(12, 17 - math.ceil(math.log10(total))) if total else 1.0
     return (money * scale).round().astype("int64").cumsum() / scale
 
 

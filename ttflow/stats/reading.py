@@ -73,18 +73,22 @@ def read(fills: Fills) -> list[Row]:
     if isinstance(fills, list) and fills and isinstance(fills[0], Row):
         return fills
     place, cells = _cells(fills)
-    numbered = list(cells)
-    rows = [_row(place, number, values) for number, values in numbered]
-    if all(values[_SEQ] not in _ABSENT for _, values in numbered):
-        return sorted(rows, key=attrgetter("seq"))
-    return _by_time(rows)
+    rows, numbered = list[Row](), True
+    for number, values in cells:
+        rows.append(_row(place, number, values))
+        numbered = numbered and values[_SEQ] not in _ABSENT
+    if not numbered:
+        return _by_time(rows)
+    rows.sort(key=attrgetter("seq"))
+    return rows
 
 
 def _by_time(rows: list[Row]) -> list[Row]:
     newest_first = len(rows) > 1 and rows[0].filled_at > rows[-1].filled_at
     if newest_first and all(one.filled_at >= other.filled_at for one, other in pairwise(rows)):
         rows.reverse()
-    return sorted(rows, key=attrgetter("filled_at"))
+    rows.sort(key=attrgetter("filled_at"))
+    return rows
 
 
 # Sources: each gives its rows as (number, the values of COLUMNS)

@@ -128,14 +128,15 @@ def _labelled(found: Record, names: list[str]) -> Iterator[tuple[tuple[Any, ...]
     if not names:
         yield (), found
         return
-    trades, episodes = (_labels(frame, names) for frame in (found.trades, found.episodes))
+    trades, episodes = (_places(frame, names) for frame in (found.trades, found.episodes))
     for label in sorted({*trades, *episodes}):
-        own_trades = found.trades[[one == label for one in trades]]
-        own_episodes = found.episodes[[one == label for one in episodes]]
+        own_trades = found.trades.iloc[trades.get(label, [])]
+        own_episodes = found.episodes.iloc[episodes.get(label, [])]
         yield label, Record(own_trades, own_episodes, found.spans)
 
 
-def _labels(frame: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
+def _places(frame: pd.DataFrame, names: list[str]) -> dict[tuple[Any, ...], Any]:
+    """Where in a frame each label stands."""
     at = frame["exit_at"].dt
     made = {
         "side": frame["side"],
@@ -143,7 +144,10 @@ def _labels(frame: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
         "weekday": at.day_of_week,
         "hour": at.hour,
     }
-    return list(zip(*(made[name] for name in names), strict=True))
+    if frame.empty:
+        return {}
+    found = frame.groupby([made[name] for name in names]).indices
+    return {label if isinstance(label, tuple) else (label,): places for label, places in found.items()}
 
 
 def _shown(column: str, value: Any) -> Any:
