@@ -355,6 +355,14 @@ def test_a_flat_by_at_midnight_begins_the_day_before(now, passes):
     assert (out.status is Status.OPEN) is passes
 
 
+def test_a_flat_time_that_ends_when_it_began_is_the_whole_day():
+    piece = ops.flat_by("09:00", "09:00", days="mon", before_s=0)
+    times = ["2026-03-02T08:59:59Z", "2026-03-02T09:00Z", "2026-03-03T08:59:59Z", "2026-03-03T09:00Z"]
+    out = through(piece, *(evolve(entry(), now=datetime.fromisoformat(one)) for one in times))
+
+    assert [one.status is Status.OPEN for one in out] == [True, False, False, True]
+
+
 def test_a_flat_time_that_ends_the_next_day_belongs_to_its_first():
     piece = ops.flat_by("22:00", "06:00", days="fri")
     times = ["2026-03-06T22:00Z", "2026-03-07T05:59Z", "2026-03-07T06:00Z", "2026-03-07T22:00Z"]
@@ -380,6 +388,13 @@ def test_nothing_opens_around_news_that_moves_the_symbol(seconds, symbol, passes
 
     assert (out.status is Status.OPEN) is passes
     assert passes or out.reason == Reason.NEWS
+
+
+def test_news_may_bar_its_own_second_alone():
+    piece = ops.news([EVENT], before_s=0, after_s=0)
+    out = through(piece, *(entry(seconds, symbol="ES1!") for seconds in (-1, 0, 1)))
+
+    assert [one.status is Status.OPEN for one in out] == [True, False, True]
 
 
 def test_news_without_symbols_moves_all_and_the_trail_says_when():
@@ -419,6 +434,8 @@ def test_news_without_symbols_moves_all_and_the_trail_says_when():
         lambda: ops.flat_by("15:00", "16:00", days="someday"),
         lambda: ops.flat_by("15:00", "16:00", before_s=-1),
         lambda: ops.news([], before_s=-1),
+        lambda: ops.news([], before_s=float("inf")),
+        lambda: ops.news([], after_s=float("inf")),
     ],
 )
 def test_a_limit_that_bounds_nothing_is_said_when_the_flow_is_built(make):

@@ -8,6 +8,8 @@ from typing import Any
 
 from ttflow.alert import Alert, parse_alert
 from ttflow.ticket import Ticket
+from ttflow.view import NOTHING_KNOWN, View
+from ttflow.words import evolve
 
 NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """When virtual time begins: a Monday, nine in the morning, UTC."""
@@ -25,9 +27,9 @@ def alert(**fields: Any) -> Alert:
     return parse_alert(body(**fields))
 
 
-def ticket(now: datetime = NINE, **fields: Any) -> Ticket:
-    """Lift such an alert into a ticket, outside a desk, at the time `now`."""
-    return Ticket.of(alert(**fields), seq=1, now=now)
+def ticket(now: datetime = NINE, *, book: View = NOTHING_KNOWN, **fields: Any) -> Ticket:
+    """Lift such an alert into a ticket, outside a desk, at the time `now`, with a view of its account."""
+    return evolve(Ticket.of(alert(**fields), seq=1, now=now), book=book)
 
 
 class Clock:
