@@ -511,6 +511,21 @@ def test_a_cancel_that_comes_too_late_says_how_the_order_ended():
     bench(work)
 
 
+def test_a_cancel_that_comes_too_late_asks_how_the_order_ended_where_the_stream_said_nothing():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=50))
+        await at.until(lambda: at.reports(one))
+        for socket in at.fake.sockets:
+            socket.mute = True
+        at.price(40)
+        report = await broker.cancel(one)
+
+        assert (report.outcome, len(report.fills)) == ("filled", 1)
+
+    bench(work)
+
+
 def test_a_cancelled_order_is_told_with_the_part_that_was_filled():
     async def work(at):
         broker = await at.opened()
@@ -1014,11 +1029,13 @@ def test_what_happens_while_the_stream_is_gone_is_told_before_it_is_back(fault):
         after = await broker.submit(more := order())
         await at.ended(more, "filled")
 
+        (lost,) = (told for told in at.told if isinstance(told, Link) and not told.up)
         missed = [report for report in at.told[:back] if isinstance(report, Report)][2:]
         assert [(report.order_id, report.outcome, len(report.fills)) for report in missed] == [
             (filled.order_id, "filled", 1),
             (gone.order_id, "cancelled", 0),
         ]
+        assert fault != "shutdown" or "Maintenance" in lost.reason
         assert after.outcome in TAKEN
         assert at.fake.requests["auth/accesstokenrequest"] == 1
         assert all(len(at.held(one)) == 1 for one in (filled, gone, more))

@@ -91,6 +91,14 @@ def test_a_triggered_stop_limit_waits_as_a_limit():
     assert (order.status, prices(market)) == ("filled", [Decimal(11)])
 
 
+def test_a_resting_stop_limit_trades_at_the_price_that_triggers_it():
+    market = exchange()
+    put(market, type="stop_limit", stop_price=10, limit_price=12)
+    market.price("ESZ6", Decimal(11))
+
+    assert prices(market) == [Decimal(11)]
+
+
 def test_what_may_not_rest_is_cancelled():
     market = exchange()
     order = put(market, type="limit", limit_price=10, time_in_force="ioc")
@@ -201,6 +209,7 @@ def test_money_is_points_times_the_point_value():
     put(market, "sell", 2)
     assert (market.open_profit("A"), market.realised("A")) == (0, 1000)
     assert market.cash("A") == 51_000
+    assert market.holdings["A", "ESZ6"].average_price == 0
 
 
 FILLS = st.lists(st.tuples(st.integers(-5, 5).filter(bool), st.integers(1, 50)), min_size=1, max_size=20)
