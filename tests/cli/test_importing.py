@@ -339,6 +339,16 @@ def test_an_alert_that_was_taken_for_a_repeat_of_another_is_told(tmp_path):
     assert day.found[1].arrivals[0]["of"] == day.found[0].arrivals[0]["seq"]
 
 
+def test_a_repeat_is_known_although_what_it_repeats_came_before_the_log(tmp_path):
+    async def work(desk, day):
+        await arrives(desk, day, message(id="entry-1"), 1)
+        day.clock.advance(3600)
+        day.fired(message(id="entry-1"))
+        await arrives(desk, day, message(id="entry-1"), 1)
+
+    assert Day(tmp_path).lived(work) == ["repeated"]
+
+
 def test_alerts_of_one_moment_that_say_the_same_have_one_arrival_each(tmp_path):
     async def work(desk, day):
         for _ in range(3):

@@ -207,7 +207,7 @@ def test_a_result_that_is_no_number_tells_nothing(odd):
     spoiled = judge("live", (*clean, clean[0]._replace(pct=odd)), RULE)
 
     assert spoiled == judge("live", clean, RULE)
-    assert judge("live", (*clean, clean[0]._replace(r=odd, pct=-1.0)), RULE).progress.unit == "%"
+    assert judge("live", (*samples([-1.0] * 20), sample(99, odd, pct=-1.0)), RULE).progress.unit == "%"
 
 
 @given(results, st.sampled_from(["live", "paper"]), st.sampled_from([RULE, BY_FACTOR]))
