@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ttflow.alert import Action
 from ttflow.firms.standing import Standing
+from ttflow.view import TradingState
 from ttflow.words import ZERO, Exact
 
 Mode = Literal["live", "paper", "halted"]
@@ -130,12 +131,26 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Halt:
-    """Whether opening is halted in `scope`: a group's name, or `*` for everywhere."""
+    """What `scope` may do: a group, `*` for everywhere, or either with a strategy behind a slash."""
 
     scope: str
     seq: int
-    state: Literal["active", "halted"]
+    state: TradingState
     at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """Limits that a person put in force at run time, in place of those of the settings.
+
+    `scope` is a group, or `*` for the whole desk's. `limits` None: those of the settings hold again.
+    """
+
+    scope: str
+    seq: int
+    at: datetime
+    limits: dict[str, Any] | None
     reason: str
 
 

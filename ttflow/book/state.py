@@ -21,6 +21,7 @@ from ttflow.book.rows import (
     Halt,
     ModeChange,
     Notice,
+    Override,
     Price,
     Script,
     Strategy,
@@ -49,6 +50,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "prices": (Price, ("symbol",)),
     "halts": (Halt, ("scope",)),
     "scripts": (Script, ("scope",)),
+    "overrides": (Override, ("scope",)),
     "books": (Book, ("account_group", "account", "root")),
     "firms": (FirmRow, ("account_group", "account")),
     "records": (Record, ("strategy", "mode")),
@@ -67,6 +69,7 @@ KEPT = (
     "orders",
     "tickets",
     "firms",
+    "overrides",
     "records",
     "activities",
 )
@@ -102,6 +105,7 @@ class State:
         self.halts: dict[str, Halt] = self.tables["halts"]
         self.scripts: dict[str, Script] = self.tables["scripts"]
         self.books: dict[tuple[str, str, str], Book] = self.tables["books"]
+        self.overrides: dict[str, Override] = self.tables["overrides"]
         self.firms: dict[tuple[str, str], FirmRow] = self.tables["firms"]
         self.records: dict[tuple[str, str], Record] = self.tables["records"]
         self.ended: dict[str, Order] = {}  # the last that an outside broker had: it may speak of them again

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Any
 
 from ttflow.book.ledger import Flattening, Ledger
 from ttflow.book.reconcile import MANUAL
-from ttflow.book.rows import EVERYWHERE, Halt, Script, Strategy
+from ttflow.book.rows import EVERYWHERE, Halt, Override, Script, Strategy
 from ttflow.engine.books import Books
 from ttflow.engine.modes import where
-from ttflow.order import Leg, Order
+from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Reason
 from ttflow.tradingview import imported
-from ttflow.words import evolve
+from ttflow.view import TradingState
+from ttflow.words import ZERO, evolve, plain
 
 
 class Commands(Books):
@@ -22,7 +24,7 @@ class Commands(Books):
     def command(self, data: dict[str, Any]) -> None:
         """Carry out a command."""
         match data["command"]:
-            case "halt" | "resume":
+            case "halt" | "reduce" | "resume":
                 self._halt(data["command"], data["scope"], data["reason"])
             case "flatten":
                 self._halt("halt", data["scope"], data["reason"])
@@ -34,15 +36,20 @@ class Commands(Books):
                 self.state.put("scripts", row)
             case "notice":
                 self.notice(data["kind"], data["severity"], data["text"])
+            case "orders":
+                self._settle_by_hand(data["verb"], data["order_id"])
+            case "limits":
+                self._set_limits(data["scope"], data["limits"], data["reason"])
             case "import":
                 self._import(data["strategy"], data["source"], data["trades"])
 
     def _halt(self, command: str, scope: str, reason: str) -> None:
         """Stop or resume opening; a halt withdraws opening orders, and leaves what is held alone.
 
-        A resume lifts every halt in its scope: everywhere means every group and every strategy.
+        Reducing opens nothing either, and lets orders that work already be. A resume lifts every halt in its
+        scope: everywhere means every group and every strategy.
         """
-        state: Literal["active", "halted"] = "halted" if command == "halt" else "active"
+        state = _STATES[command]
         narrower = [one for one in self.state.halts if state == "active" and _covers(scope, one)]
         for one in sorted({scope, *narrower}):
             self.state.put("halts", Halt(scope=one, seq=self.seq, state=state, at=self.now, reason=reason))
@@ -50,6 +57,39 @@ class Commands(Books):
         for order in self.all_orders():
             if state == "halted" and order.leg is Leg.OPEN and _within(scope, order):
                 self.withdraw(order, "a halt", reason=Reason.TRADING_HALTED)
+
+    def _settle_by_hand(self, verb: str, order_id: str) -> None:
+        """What a person found out about an order in doubt: `adopt` (the broker has it) or `absent`."""
+        order = self.state.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.UNKNOWN:
+            self.notice("orders", "warning", f"Order {order_id} is not in doubt; nothing was changed.")
+            return
+        if verb == "absent":
+            self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, "A person says that it never arrived.")
+            return
+        done = min(order.remaining, self._unexplained(order))
+        price = self.price_of(order.symbol)
+        if done > 0 and price is not None:
+            order = self.fill(order, f"{order_id}.adopted", done, price, ZERO, self.now, None)
+            self.notice(
+                "orders", "info", f"Order {order_id} is adopted, filled at the last price {plain(price)}."
+            )
+        if not order.ended:
+            self.reported({"order_id": order_id, "outcome": "accepted"})
+
+    def _unexplained(self, order: Order) -> Decimal:
+        """How much more the broker holds in the order's direction than the ledgers say; at least 0."""
+        place = (order.account_group, order.account, order.root)
+        book = self.state.books.get(place)
+        return max(ZERO, (book.net - self.net(*place)) * order.side.sign) if book else ZERO
+
+    def _set_limits(self, scope: str, limits: dict[str, Any] | None, reason: str) -> None:
+        """Put other limits in force, everywhere or in a group; None brings back those of the settings."""
+        row = Override(scope=scope, seq=self.seq, at=self.now, limits=limits, reason=reason)
+        self.state.put("overrides", row)
+        what = "those of the settings" if limits is None else ", ".join(f"{k} {v}" for k, v in limits.items())
+        self.notice("limits", "warning", f"The limits {where(scope)} are {what or 'none'}: {reason}.")
+        self.configure(self.given, self.can)
 
     def _import(self, strategy: str, source: str, trades: Sequence[Mapping[str, Any]]) -> None:
         """Take round trips that were no orders of ours into a strategy's history, which begins with them."""
@@ -67,6 +107,9 @@ class Commands(Books):
                 flattening = Flattening(reason=reason)
                 self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=flattening))
                 self.touched[ledger.key] = None
+
+
+_STATES: Mapping[str, TradingState] = {"halt": "halted", "reduce": "reducing", "resume": "active"}
 
 
 def _covers(scope: str, other: str) -> bool:

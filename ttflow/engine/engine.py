@@ -142,6 +142,7 @@ class Engine(Commands):
 
     def _decide_with_table(self, item: Input, alert: Alert | None) -> None:
         self.seq, self.now, self.effects = item.seq, item.at, []
+        self.keep_in_force()
         try:
             self._wake()
             self.settle()

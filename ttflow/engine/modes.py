@@ -81,6 +81,9 @@ class Modes(Passing):
             if halt and halt.state == "halted":
                 since = f"since {halt.at:%Y-%m-%d %H:%M} UTC"
                 return Reason.TRADING_HALTED, f"Trading is halted {where(scope)} {since}: {halt.reason}."
+            if halt and halt.state == "reducing":
+                text = f"Nothing opens {where(scope)} since {halt.at:%Y-%m-%d %H:%M} UTC: {halt.reason}."
+                return Reason.TRADING_REDUCING, text
         given = self.settings.groups.get(group)
         if given is None:
             return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."

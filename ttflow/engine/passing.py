@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
+from ttflow.book.rows import EVERYWHERE, Override
 from ttflow.book.state import ledger_key
 from ttflow.clock import InputClock
 from ttflow.engine.contracts import Contracts
@@ -14,6 +16,7 @@ from ttflow.flow import Flow
 from ttflow.graph import Node
 from ttflow.settings import Settings
 from ttflow.settings.instruments import table
+from ttflow.settings.limits import Limits
 from ttflow.settings.rules import StrategyRule, rule_of
 from ttflow.ticket import Reason, Status, Ticket
 from ttflow.words import ONE, evolve
@@ -35,8 +38,13 @@ class Passing(Contracts):
         self.configure(settings, connected)
 
     def configure(self, settings: Settings, connected: Connected) -> None:
-        """Put settings in force and build the flow for them; `connected` says what each broker can do."""
-        self.settings, self.can = settings, dict(connected)
+        """Put settings in force and build the flow for them; `connected` says what each broker can do.
+
+        Limits that a person set at run time go over those that the settings give.
+        """
+        self.given, self.can = settings, dict(connected)
+        self._in_force = self._overrides()
+        self.settings = settings = _overridden(settings, self.state.overrides.values())
         self.connected = frozenset(self.can)
         self.table = table(settings.instruments)
         self._rules: dict[str, StrategyRule] = {}
@@ -65,8 +73,16 @@ class Passing(Contracts):
         """Bring in force what a start tells: its settings, and what can be reached."""
         settings, can = Settings.from_public(start["settings"]), start.get("can", {})
         connected = {name: frozenset(can.get(name, ())) for name in start["brokers"]}
-        if settings.deciding() != self.settings.deciding() or connected != self.can:
+        if settings.deciding() != self.given.deciding() or connected != self.can:
             self.configure(settings, connected)
+
+    def keep_in_force(self) -> None:
+        """Bring limits set at run time in force again, where a restart brought them back with the state."""
+        if self.state.overrides and self._overrides() != self._in_force:
+            self.configure(self.given, self.can)
+
+    def _overrides(self) -> tuple[tuple[str, int], ...]:
+        return tuple(sorted((row.scope, row.seq) for row in self.state.overrides.values()))
 
     def mute(self, muted: bool) -> None:
         """While muted, nobody who listens inside the flow is called: inputs are being run again."""
@@ -110,6 +126,19 @@ class Passing(Contracts):
         self.held.discard(ticket.key)
         text = f"The flow held it for {HOLD.total_seconds():.0f} s and did not give it back."
         self.finish(ticket, Status.DENIED, Reason.DROPPED, text, step="flow")
+
+
+def _overridden(settings: Settings, overrides: Iterable[Override]) -> Settings:
+    groups = dict(settings.groups)
+    for row in sorted(overrides, key=lambda one: one.scope):
+        if row.limits is None:
+            continue
+        limits = Limits.model_validate(row.limits)
+        if row.scope == EVERYWHERE:
+            settings = settings.model_copy(update={"limits": limits})
+        elif row.scope in groups:
+            groups[row.scope] = groups[row.scope].model_copy(update={"limits": limits})
+    return settings.model_copy(update={"groups": MappingProxyType(groups)})
 
 
 def _watched(settings: Settings) -> Iterator[str]:

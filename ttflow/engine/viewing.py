@@ -154,12 +154,13 @@ class Look(View):
     def state(self) -> TradingState:
         """What the account may do now."""
         strategy = self._ticket.strategy
+        scopes = (EVERYWHERE, self._group, f"{EVERYWHERE}/{strategy}", f"{self._group}/{strategy}")
         halts = self._engine.state.halts
-        for scope in (EVERYWHERE, self._group, f"{EVERYWHERE}/{strategy}", f"{self._group}/{strategy}"):
-            if (halt := halts.get(scope)) and halt.state == "halted":
-                return "halted"
+        states = {halt.state for scope in scopes if (halt := halts.get(scope))}
+        if "halted" in states:
+            return "halted"
         reducing = (self._engine.reduces_only(self._group, name) for name in self._accounts)
-        return "reducing" if any(reducing) else "active"
+        return "reducing" if "reducing" in states or any(reducing) else "active"
 
     @property
     def why(self) -> str:

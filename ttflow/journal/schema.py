@@ -218,6 +218,7 @@ TABLES: Mapping[str, Table] = {
             "symbol",
             _BY_INPUT,
         ),
+        _table("overrides", "scope:text seq:int! at:time! limits:json reason:text", "scope", _BY_INPUT),
         _table("scripts", "scope:text seq:int! steps:json!", "scope", _BY_INPUT),
         _table(
             "books",
