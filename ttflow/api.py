@@ -203,8 +203,8 @@ class Switch(Command):
         reason = self.reason(body)
         with explained():
             async with asyncio.timeout(WAIT_S):
-                acts = {"halt": self.desk.halt, "resume": self.desk.resume, "flatten": self.desk.flatten}
-                self.done(await acts[verb](f"{scope}/{strategy}" if strategy else scope, reason))
+                act = getattr(self.desk, verb)
+                self.done(await act(f"{scope}/{strategy}" if strategy else scope, reason))
 
 
 class Prices(Command):
@@ -220,6 +220,35 @@ class Prices(Command):
         with explained():
             async with asyncio.timeout(WAIT_S):
                 self.done(await self.desk.see_prices(prices))
+
+
+class SetLimits(Command):
+    """Put other limits in force, the desk's or a group's."""
+
+    async def post(self, group: str | None = None) -> None:
+        """Carry out `{"limits": {"quantity": 5}}`; null brings back those of the settings."""
+        body = self.body()
+        limits = body.get("limits", {})
+        if "limits" not in body or not isinstance(limits, dict | None):
+            text = 'Give {"limits": {"quantity": 5}}, or null for those of the settings.'
+            raise Refusal(400, "invalid_request", text)
+        if group is not None and group not in self.desk.settings.groups:
+            raise Refusal(404, "not_found", "There is no such account group.")
+        reason = self.reason(body)
+        with explained():
+            async with asyncio.timeout(WAIT_S):
+                self.done(await self.desk.set_limits(limits, group or EVERYWHERE, reason))
+
+
+class SettleOrder(Command):
+    """Say what became of an order in doubt."""
+
+    async def post(self, order_id: str, verb: str) -> None:
+        """Carry it out: `adopt` or `absent`."""
+        self.body()
+        with explained():
+            async with asyncio.timeout(WAIT_S):
+                self.done(await self.desk.settle_order(order_id, verb))
 
 
 class Mode(Command):
@@ -293,8 +322,11 @@ def routes() -> list[tuple[Any, ...]]:
         *[(f"/api/{name}", Live, {"name": name}) for name in _VIEWS],
         (r"/api/alerts/([^/]+)", OneAlert),
         (r"/api/desk", Overview),
-        (r"/api/(halt|resume|flatten)", Switch),
-        (r"/api/groups/([^/]+)/(halt|resume|flatten)", Switch),
+        (r"/api/(halt|reduce|resume|flatten)", Switch),
+        (r"/api/groups/([^/]+)/(halt|reduce|resume|flatten)", Switch),
+        (r"/api/limits", SetLimits),
+        (r"/api/groups/([^/]+)/limits", SetLimits),
+        (r"/api/orders/([^/]+)/(adopt|absent)", SettleOrder),
         (r"/api/prices", Prices),
         (r"/api/strategies/([^/]+)/mode", Mode),
         (r"/api/strategies/([^/]+)/import", Import),

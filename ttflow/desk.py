@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
+from pydantic import ValidationError
+
 from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.book.record import Figures
@@ -37,6 +39,7 @@ from ttflow.order import OrderStatus, Trade
 from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
 from ttflow.settings import Settings
+from ttflow.settings.limits import Limits
 from ttflow.ticket import Ticket
 from ttflow.tradingview import MOST_IMPORTED, written
 from ttflow.webhook import Receipt
@@ -48,6 +51,7 @@ FlowFunction = Callable[[Flow, "Desk"], Flow]
 Listener = Callable[[int, str], None]
 
 STEPS = ("accept", "refuse", "partial", "delay")
+SETTLED_AS = ("adopt", "absent")
 MODES = ("live", "paper", "halted", "auto")
 SEVERITIES = get_args(Severity)
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
@@ -259,6 +263,42 @@ class Desk:
     async def resume(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
         """Let opening go on; returns the seq of the command, once decided."""
         return await self._switch("resume", scope, reason)
+
+    async def reduce(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
+        """Let nothing open, and leave orders that work already; `resume` ends it."""
+        return await self._switch("reduce", scope, reason)
+
+    async def set_limits(
+        self, limits: Mapping[str, Any] | None, scope: str = EVERYWHERE, reason: str = "by hand"
+    ) -> int:
+        """Put limits in force in place of the settings' own, the whole desk's (`*`) or a group's.
+
+        They hold across restarts until others are set; None brings back the settings'. The keys are those of
+        `[limits]`. Returns the seq of the command, once decided; raises RequestError for what is no limit.
+        """
+        if scope != EVERYWHERE and scope not in self.settings.groups:
+            known = ", ".join(sorted(self.settings.groups))
+            raise RequestError(f"There is no account group {scope}; there are {known}, or * for all.")
+        written = None if limits is None else _limits(limits)
+        data = {"command": "limits", "scope": scope, "limits": written, "reason": reason}
+        return await self._keep_and_decide(Kind.COMMAND, data)
+
+    async def settle_order(self, order_id: str, verb: str) -> int:
+        """Say what became of an order in doubt: `adopt`, the broker has it, or `absent`, it never arrived.
+
+        What is adopted counts as filled by what the broker holds more than the ledgers say, else as working.
+        Returns the seq of the command, once decided.
+        """
+        order = self.engine.state.orders.get(order_id)
+        if verb not in SETTLED_AS:
+            raise RequestError(f"An order can't be {verb!r}; it is {' or '.join(SETTLED_AS)}.")
+        if order is None or order.status is not OrderStatus.UNKNOWN:
+            orders = self.engine.state.orders.values()
+            doubtful = [one.order_id for one in orders if one.status is OrderStatus.UNKNOWN]
+            told = ", ".join(doubtful) or "none"
+            raise RequestError(f"The order {order_id} is not in doubt. In doubt: {told}.")
+        data = {"command": "orders", "verb": verb, "order_id": order_id}
+        return await self._keep_and_decide(Kind.COMMAND, data)
 
     async def flatten(self, scope: str = EVERYWHERE, reason: str = "by hand") -> int:
         """Halt, and close what is held in the scope, again and again until it is flat."""
@@ -591,6 +631,17 @@ def _told(task: asyncio.Task[int]) -> None:
     """Log prices that could not be kept: nobody waits for them, and newer ones come."""
     if not task.cancelled() and task.exception():
         log.warning("prices could not be kept, and are lost: %s", task.exception())
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Read limits as the settings do, and write back those that were given."""
+    try:
+        read = Limits.model_validate(dict(limits))
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"])) or "limits"
+        raise RequestError(f"The limit {where} {found['msg']}.") from None
+    return read.model_dump(mode="json", include=set(limits))
 
 
 def _compact(data: Mapping[str, Any]) -> str:

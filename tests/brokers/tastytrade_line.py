@@ -129,7 +129,9 @@ def credentials(secret="secret", token="token"):
 
 
 @asynccontextmanager
-async def line(*, names=("main",), given=None, answer_s=PATIENCE_S, heartbeat_s=PATIENCE_S, opened=True, **more):
+async def line(
+    *, names=("main",), given=None, answer_s=PATIENCE_S, heartbeat_s=PATIENCE_S, opened=True, **more
+):
     """An adapter and its fake; fast where the real ones wait."""
     served = await serve(fakes.make())
     session = Session(served.address, given or credentials(), answer_s=answer_s)

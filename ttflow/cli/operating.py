@@ -74,6 +74,81 @@ def resume(**given: Any) -> None:
 
 @click.command()
 @_scoped
+def reduce(**given: Any) -> None:
+    """Open nothing, and leave working orders be.
+
+    Everywhere, or in one account GROUP; resume ends it.
+
+    \b
+    Examples:
+      ttflow reduce
+      ttflow reduce topstep --reason "enough for today"
+    """
+    _switch("reduce", "Reducing {}: nothing opens any more, working orders stay.", **given)
+
+
+@click.command()
+@click.argument("verb", metavar="[adopt|absent]", type=click.Choice(("adopt", "absent")))
+@click.argument("order_id")
+@_changing
+def orders(verb: str, order_id: str, reason: str, **options: Any) -> None:
+    """Say what became of an order in doubt.
+
+    Adopt: the broker has it; it counts as filled by what the broker holds more than the desk knows of, else
+    as working. Absent: it never arrived.
+
+    \b
+    Examples:
+      ttflow orders adopt tt-0123456789abcdef01234567
+      ttflow orders absent tt-0123456789abcdef01234567
+    """
+    from urllib.parse import quote
+
+    path = f"/api/orders/{quote(order_id, safe='')}/{verb}"
+    told = f"{order_id} is {'adopted' if verb == 'adopt' else 'absent: it never arrived'}."
+    _change(path, {"reason": reason}, lambda desk: desk.settle_order(order_id, verb), told, **options)
+
+
+@click.command()
+@click.argument("given", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--group", metavar="NAME", help="Only this account group.")
+@click.option("--reset", is_flag=True, help="Bring back the limits of the settings.")
+@_changing
+def limits(given: tuple[str, ...], group: str | None, reset: bool, reason: str, **options: Any) -> None:
+    """Put other limits in force, at once.
+
+    The keys are those of [limits]; they stand in place of the settings' own, across restarts, until others
+    are set or --reset brings the settings' back.
+
+    \b
+    Examples:
+      ttflow limits quantity=2 day_loss=500
+      ttflow limits --group topstep orders_per_day=10
+      ttflow limits --reset
+    """
+    from urllib.parse import quote
+
+    from ttflow.book.rows import EVERYWHERE
+
+    if bool(given) == reset:
+        raise click.UsageError("Give limits as KEY=VALUE, or --reset.")
+    told = None if reset else dict(_pair(one) for one in given)
+    path = f"/api/groups/{quote(group, safe='')}/limits" if group else "/api/limits"
+    where = f"in {group}" if group else "everywhere"
+    said = f"The limits {where} are {'those of the settings' if reset else ', '.join(given)} now."
+    body = {"limits": told, "reason": reason}
+    _change(path, body, lambda desk: desk.set_limits(told, group or EVERYWHERE, reason), said, **options)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise click.UsageError(f"{text!r} is no limit; write KEY=VALUE, such as quantity=2.")
+    return key.strip(), value.strip()
+
+
+@click.command()
+@_scoped
 def flatten(**given: Any) -> None:
     """Halt, and close what is held.
 
@@ -99,8 +174,8 @@ def _switch(
     body = {"reason": reason, **({"strategy": strategy} if strategy else {})}
 
     def act(desk: Desk) -> Awaitable[int]:
-        acts = {"halt": desk.halt, "resume": desk.resume, "flatten": desk.flatten}
-        return acts[command](f"{scope}/{strategy}" if strategy else scope, reason)
+        found: Awaitable[int] = getattr(desk, command)(f"{scope}/{strategy}" if strategy else scope, reason)
+        return found
 
     where = "everywhere" if scope == EVERYWHERE else f"in {scope}"
     _change(path, body, act, told.format(f"{strategy} {where}" if strategy else where), **options)
@@ -212,4 +287,4 @@ def doctor(show_secret: bool, notify: bool, journal: Path | None, config: Path |
         raise click.exceptions.Exit(1)
 
 
-COMMANDS: tuple[Any, ...] = (doctor, halt, resume, flatten, mode)
+COMMANDS: tuple[Any, ...] = (doctor, halt, reduce, resume, flatten, mode, orders, limits)
