@@ -34,8 +34,11 @@ ALERT = {"symbol": "AAPL", "action": "buy", "quantity": 2, "price": 100, "strate
 
 async def in_doubt(desk):
     """Wait until the one order is known to be in doubt."""
+    decided = asyncio.Event()
+    desk.listen(lambda seq, changes: decided.set())
     while not (orders := list(desk.engine.state.orders.values())) or orders[0].status != "unknown":
-        await asyncio.sleep(0.01)
+        decided.clear()
+        await decided.wait()
     return orders[0]
 
 
@@ -57,7 +60,7 @@ def test_an_order_in_doubt_is_settled_by_a_person(tmp_path, verb, status):
 def test_an_order_that_is_not_in_doubt_is_refused_with_those_that_are(tmp_path):
     async def work():
         async with Desk(settings(tmp_path)) as desk:
-            with pytest.raises(RequestError, match="not in doubt. In doubt: none"):
+            with pytest.raises(RequestError, match=r"not in doubt\. In doubt: none"):
                 await desk.settle_order("tt-1", "adopt")
 
     run(work)
