@@ -711,27 +711,28 @@ def test_a_snapshot_says_positions_working_orders_and_money():
     bench(work)
 
 
-def test_a_snapshot_is_made_of_the_fills_that_were_told():
+@pytest.mark.parametrize("read", ["positions", "cash_snapshot"])
+def test_a_snapshot_is_made_of_the_fills_that_were_told(read):
     """Positions that are read while an order is filled would look like somebody else's doing."""
 
     async def work(at):
         broker = await at.opened()
         await broker.submit(one := order(type="limit", limit_price=90, quantity=2))
-        read, positions = [], at.fake.entities.positions
+        answers, answer = [], getattr(at.fake.entities, read)
 
         def late_by_one():
-            before = positions()
-            if not read:  # the fill comes between this read and the next, and the stream is slower
+            before = answer()
+            if not answers:  # the fill comes between this read and the next, and the stream is slower
                 at.fake.exchange.price("ESZ2026", Decimal(90))
-            read.append(before)
+            answers.append(before)
             return before
 
-        at.fake.entities.positions = late_by_one
+        setattr(at.fake.entities, read, late_by_one)
         (told,) = await broker.snapshot()
 
         assert told.positions == {"ESZ2026": Decimal(2)}
         assert [fill["quantity"] for fill in at.told_fills(one).values()] == ["2"]
-        assert len(read) == 2
+        assert len(answers) == 2
 
     bench(work)
 

@@ -145,8 +145,11 @@ class Tradovate:
         Every fill that its positions are made of was told before. Raises Unreadable where fills come so fast
         that nobody can say that.
         """
+        return await self.login.steady(self._snapshot)
+
+    async def _snapshot(self) -> tuple[Snapshot, ...]:
         ask = self.login.session.ask
-        positions, orders = await self.login.positions(), await ask("order/list") or ()
+        positions, orders = await ask("position/list") or (), await ask("order/list") or ()
         standing = {one["id"]: one for one in orders if one["ordStatus"] in STANDING}
         working = await self._working({n: one for n, one in standing.items() if self._has(one)})
         told = []
@@ -211,9 +214,14 @@ class Tradovate:
             raise NotSent(
                 "the stream is being opened again; until then nobody can say that an order is absent"
             )
-        held = await self._held(await self.login.positions(), self.login.account(order.account)["id"])
-        net = sum((quantity for symbol, quantity in held.items() if root(symbol) == order.root), ZERO)
+        net = await self.login.steady(lambda: self._net(order))
         return Report(order_id=order.order_id, outcome="not_found", net=plain(net))
+
+    async def _net(self, order: Order) -> Decimal:
+        """What the order's account holds of its root, signed."""
+        positions = await self.login.session.ask("position/list") or ()
+        held = await self._held(positions, self.login.account(order.account)["id"])
+        return sum((quantity for symbol, quantity in held.items() if root(symbol) == order.root), ZERO)
 
     # What is held
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ttflow.brokers.base import Link, SignInError, Tell
@@ -20,6 +20,8 @@ from ttflow.brokers.tradovate.stream import Stream
 from ttflow.settings.sections import Tradovate as Credentials
 
 log = logging.getLogger("ttflow.brokers.tradovate")
+
+T = TypeVar("T")
 
 OURS = "tt-"
 """How the ids of ttflow's orders begin; what other programs of the same user send is none of our business."""
@@ -210,21 +212,21 @@ class Login:
 
     # What is held
 
-    async def positions(self) -> Sequence[Mapping[str, Any]]:
-        """All positions, made of no other fills than those that were told; raises Unreadable where they
-        keep moving.
+    async def steady(self, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` gives, made of no other fills than those that were told by then.
 
-        A position that is read while its order is being filled would look like somebody else's doing.
+        A position that is read while its order is being filled would look like somebody else's doing. Raises
+        Unreadable where fills come so fast that nobody can say.
         """
         for _ in range(LOOKUPS):
             known = frozenset(self.mirror.fill_ids)
-            positions: Sequence[Mapping[str, Any]] = await self.session.ask("position/list") or ()
+            found = await read()
             fills = await self.session.ask("fill/list") or ()
             for fill in fills:
                 self.happened("fill", fill)
             if self.mirror.fill_ids == known:
                 self.mirror.fill_ids &= {fill["id"] for fill in fills}
-                return positions
+                return found
         raise Unreadable("Tradovate's positions kept moving while they were read")
 
     # Contracts
