@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ttflow import brokers, operators, stats, testing
+    from ttflow import brokers, operators, plots, stats, testing
     from ttflow.alert import Alert, parse_alert
     from ttflow.desk import Desk
     from ttflow.errors import TtflowError
@@ -36,6 +36,7 @@ __all__ = [
     "brokers",
     "operators",
     "parse_alert",
+    "plots",
     "replay",
     "stats",
     "testing",
