@@ -17,7 +17,8 @@ from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings.sections import Tastytrade as Credentials
 from ttflow.words import OrderType, Side
 
-PATIENCE_S = 5
+PATIENCE_S = 30
+"""How long a test waits for what must come; a busy machine is no fault."""
 
 
 def an_order(order_id="tt-1", symbol="ESZ2026", **fields):

@@ -8,19 +8,26 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tastytrade_line import an_order, credentials, limit, line
+from tastytrade_line import PATIENCE_S, an_order, credentials, limit, line
 
-from ttflow.brokers.base import Busy, Link, NotSent, SignInError
+from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
 from ttflow.brokers.http import Answer, Unreadable
-from ttflow.brokers.tastytrade import connect
+from ttflow.brokers.tastytrade import connect, costs, hours
 from ttflow.brokers.tastytrade.adapter import is_live, streamer_of
 from ttflow.brokers.tastytrade.session import Refused, Session, judged
-from ttflow.brokers.tastytrade.wire import order_body, report_of, told, utc
+from ttflow.brokers.tastytrade.wire import instrument_type, order_body, report_of, told, utc
 from ttflow.fakes.server import serve
 from ttflow.fakes.tastytrade import make
 from ttflow.fakes.tastytrade.bodies import read_order
 from ttflow.settings import Settings
 from ttflow.words import evolve
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A busy machine must not make the adapter impatient."""
+    monkeypatch.setattr(hours, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(costs, "PATIENCE_S", PATIENCE_S)
 
 
 def walked(test):
@@ -744,7 +751,117 @@ async def test_an_exit_goes_out_when_nobody_says_whether_the_market_is_open():
         assert report.outcome == "accepted"
 
 
+# Answers that the fake does not give
+
+
+def answering(desk, method, path, answer):
+    """Let the broker answer one kind of request with something else, or raise it."""
+    ask = desk.broker._session.ask
+
+    async def other(how, where, *given, **more):
+        if how != method or path not in where:
+            return await ask(how, where, *given, **more)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    desk.broker._session.ask = other
+
+
+@walked
+async def test_without_word_of_the_fees_the_day_has_no_profit():
+    async with line() as desk:
+        answering(desk, "GET", "total-fees", Refused("not for you"))
+
+        (snapshot,) = await desk.broker.snapshot()
+        assert (snapshot.day_profit, snapshot.cash) == (None, 50_000)
+
+
+@walked
+async def test_a_change_that_is_refused_says_so_and_a_withdrawal_without_a_word_is_under_way():
+    async with line() as desk:
+        target = limit("tt-1", 110, side="sell", leg="take_profit")
+        await desk.broker.submit(target)
+        answering(desk, "PUT", "/orders/", Refused("too late"))
+        answering(desk, "DELETE", "/orders/", {})
+
+        assert await desk.broker.modify(evolve(target, limit_price=Decimal(111))) == Report(
+            order_id="tt-1", outcome="refused", reason="too late"
+        )
+        assert (await desk.broker.cancel(target)).outcome == "accepted"
+
+
+@walked
+async def test_a_dry_run_that_is_refused_says_why():
+    async with line() as desk:
+        desk.fault("refuse_dry_run")
+
+        report = await desk.broker.check(an_order())
+        assert (report.outcome, report.reason.partition(":")[0]) == ("refused", "margin_check_failed")
+
+
+@walked
+async def test_a_pair_behind_a_refused_token_has_not_left():
+    async with line() as desk:
+        desk.fault("expire_token", 2)
+        with pytest.raises(NotSent):
+            await desk.broker.submit_pair(*reversed(BRACKET))
+
+
+@walked
+async def test_without_a_token_nothing_leaves():
+    async with line() as desk:
+        desk.broker._session._until = 0.0
+
+        async def broken(*given, **more):
+            raise ConnectionError("cut")
+
+        desk.broker._session.wire.ask = broken
+        with pytest.raises(NotSent, match="no access token: cut"):
+            await desk.broker.submit(an_order(leg="close", side="sell"))
+
+
+@walked
+async def test_a_complex_order_on_the_stream_tells_of_all_its_parts():
+    async with line() as desk:
+        send = desk.fake._send
+        desk.fake._send = lambda kind, data: None
+        await desk.broker.submit(an_order(), BRACKET)
+        (number,) = desk.fake.complexes
+
+        send("ComplexOrder", desk.fake.whole(number))
+        await desk.told.until_filled("tt-1")
+        await desk.told.until(lambda told: told.reports("tt-1-sl"))
+
+        assert desk.told.outcomes("tt-1-tp") == ["accepted"]
+
+
+@pytest.mark.parametrize("text", ['{"status": "error", "message": "no"}', "{", '"words"'])
+@walked
+async def test_a_stream_that_talks_nonsense_is_opened_again(text):
+    async with line() as desk:
+        for socket in desk.fake.sockets:
+            socket.write_message(text)
+            socket.close()
+        await desk.told.until(lambda told: told.links() == [False, True])
+
+
 # Words
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("/ESZ6", "Future"),
+        ("./ESZ9 EW4U9 190927P2975", "Future Option"),
+        ("AAPL  191004P00275000", "Equity Option"),
+        ("BTC/USD", "Cryptocurrency"),
+        ("BRK/B", "Equity"),
+        ("AAPL", "Equity"),
+    ],
+)
+def test_a_symbol_tells_its_kind(name, kind):
+    assert instrument_type(name) == kind
 
 
 @given(st.permutations([(1, "Cancelled"), (2, "Rejected"), (3, "Live"), (4, "Filled"), (5, "Expired")]))
@@ -907,10 +1024,11 @@ async def test_an_order_that_never_arrived_is_in_doubt_and_not_sent_again(kind):
         assert await desk.ids() == []
 
 
+@pytest.mark.slow
 @walked
 async def test_an_answer_that_takes_too_long_is_none():
-    async with line(answer_s=0.2) as desk:
-        desk.fake.slow_s = 0.5
+    async with line(answer_s=1.5) as desk:
+        desk.fake.slow_s = 2
         desk.fault("slow")
         with pytest.raises(Exception, match="broke"):
             await desk.broker.submit(an_order())
@@ -974,7 +1092,7 @@ async def test_a_stream_that_falls_silent_is_opened_again():
     async with line(heartbeat_s=0.2) as desk:
         desk.fault("no_heartbeat")
         await desk.broker.submit(an_order())  # its news go into the silence
-        await desk.told.until(lambda told: told.links() == [False, True])
+        await desk.told.until_filled("tt-1")
 
         assert "nothing was heard for 0.5 s" in next(
             told.reason for told in desk.told.all if isinstance(told, Link)
@@ -992,7 +1110,7 @@ async def test_heartbeats_keep_a_quiet_stream_open():
 
 
 async def until(holds):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110  # what is waited for here tells nobody
             await asyncio.sleep(0.005)
 
@@ -1008,12 +1126,15 @@ async def test_a_stream_that_refuses_the_token_gets_a_new_one():
         assert desk.fake.requests["POST /oauth/token"] == 2
 
 
-@walked
-async def test_the_stream_comes_back_after_the_broker_was_away():
+def test_the_stream_comes_back_after_the_broker_was_away(caplog):
+    asyncio.run(away(lambda: "can't be opened again" in caplog.text))
+
+
+async def away(tried):
     async with line() as desk:
         port = int(desk.served.address.rpartition(":")[2])
         await desk.served.close()
-        await desk.told.until(lambda told: told.links() == [False])
+        await until(tried)
         again = await serve(desk.fake, port)
         try:
             await desk.told.until(lambda told: told.links() == [False, True])
@@ -1042,6 +1163,7 @@ async def test_fills_are_told_whole_however_they_come(kind):
 @walked
 async def test_a_fill_is_told_before_the_answer_where_it_comes_before_it():
     async with line() as desk:
+        desk.fake.lead_s = 0.5
         desk.fault("fill_before_answer")
         sending = asyncio.create_task(desk.broker.submit(an_order()))
         await desk.told.until_filled("tt-1")

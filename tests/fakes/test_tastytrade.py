@@ -53,7 +53,7 @@ class Client:
         socket = await self.http.ws_connect(self.address.replace("http", "ws") + "/streamer", headers=AGENT)
         usual = {"action": "connect", "auth-token": f"Bearer {self.token}", "request-id": 1}
         await socket.send_json({**usual, "value": ["5WT00001"], **said})
-        return socket, await socket.receive_json(timeout=5)
+        return socket, await socket.receive_json(timeout=30)
 
 
 @asynccontextmanager
@@ -256,7 +256,7 @@ async def test_the_stream_tells_what_happens_after_its_connect():
     async with client() as one:
         socket, answer = await one.stream()
         await one.ask("POST", ORDERS, MARKET)
-        told = [await socket.receive_json(timeout=5) for _ in range(4)]
+        told = [await socket.receive_json(timeout=30) for _ in range(4)]
         await socket.close()
 
     assert (answer["status"], answer["action"], answer["request-id"]) == ("ok", "connect", 1)
@@ -289,7 +289,7 @@ async def test_a_heartbeat_is_answered_until_the_stream_falls_silent():
         socket, _ = await one.stream()
         beat = {"action": "heartbeat", "auth-token": f"Bearer {one.token}", "request-id": 2}
         await socket.send_json(beat)
-        assert (await socket.receive_json(timeout=5))["action"] == "heartbeat"
+        assert (await socket.receive_json(timeout=30))["action"] == "heartbeat"
 
         await one.ask("POST", "/_fault", {"kind": "no_heartbeat"})
         await socket.send_json(beat)
@@ -298,7 +298,7 @@ async def test_a_heartbeat_is_answered_until_the_stream_falls_silent():
 
         other, _ = await one.stream()
         await other.send_json(beat)
-        assert (await other.receive_json(timeout=5))["status"] == "ok"
+        assert (await other.receive_json(timeout=30))["status"] == "ok"
         await socket.close()
         await other.close()
 
@@ -311,7 +311,7 @@ async def test_the_next_messages_come_as_one_batch_where_that_is_asked_for():
         await one.ask("POST", ORDERS, MARKET)
         told = []
         while len(told) < 4:
-            message = await socket.receive_json(timeout=5)
+            message = await socket.receive_json(timeout=30)
             told += message.get("results", [message])
         await socket.close()
 
@@ -324,7 +324,7 @@ async def test_a_stream_is_closed_where_that_is_asked_for():
         socket, _ = await one.stream()
         await one.ask("POST", "/_fault", {"kind": "close_socket"})
 
-        assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+        assert (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
 
 
 # Faults

@@ -293,7 +293,7 @@ async def test_the_streamer_tells_orders_positions_and_money():
         placed = await sdk_.place(market())
 
         seen, news = [], streamer.listen(orders.PlacedOrder)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while orders.OrderStatus.FILLED not in seen:
                 told = await anext(news)
                 assert told.id == placed.id

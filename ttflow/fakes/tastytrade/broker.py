@@ -41,15 +41,16 @@ class Tastytrade(Fake):
     """One fake tastytrade with one account.
 
     `fee` is what each contract, share or coin costs to trade, which is told and not taken from the cash.
-    `market` is the session of US equities that it tells, `late_s` how long a late fill takes, `slow_s` how
-    long a slow answer does, both in seconds. `complexes` are its complex orders: type, trigger, orders.
+    `market` is the session of US equities that it tells, `complexes` its complex orders: type, trigger,
+    orders. `late_s` is how long a late fill takes, `slow_s` how long a slow answer does, `lead_s` how far a
+    fill is ahead of an answer that follows it, all in seconds.
     """
 
     def __init__(self) -> None:
         super().__init__("tastytrade", ACCOUNT, FAULTS)
         self.lives_s: float = LIVES_S
         self.fee = ZERO
-        self.late_s, self.slow_s = 0.3, 1.0
+        self.late_s, self.slow_s, self.lead_s = 0.3, 1.0, 0.05
         self.market: dict[str, Any] = {"state": "Open", "instrument-collection": "Equity"}
         self.tokens: set[str] = set()
         self.complexes: dict[int, tuple[str, Placed | None, list[Placed]]] = {}

@@ -67,7 +67,7 @@ class OrdersHandler(Handler):
         early = faults.take("fill_before_answer")
         if early:
             self.fake.trade(orders)
-            await asyncio.sleep(0.05)  # the stream is another connection: give it the lead
+            await asyncio.sleep(self.fake.lead_s)  # the stream is another connection
         if faults.take("lose_answer"):
             self.cut()
         else:
