@@ -321,3 +321,27 @@ def test_two_records_are_one_when_added():
     assert both.parts("strategy") == [("other",), ("walker",)]
     assert stats.summary(both) == stats.summary([*one, *other])
     assert (stats.record([]) + stats.record([])).first is None
+
+
+@pytest.mark.parametrize("prices", [(10, 0.5, 20), (10, 10, 10)])
+def test_live_and_whole_agree_when_the_equity_is_gone_and_when_nothing_moves(prices):
+    made = []
+    for day, price in enumerate(prices):
+        for side, at, hour in (("buy", 10, 0), ("sell", price, 1)):
+            made.append(fill(side, 200, at, 24 * day + hour, seq=len(made)))
+    live, whole = lived(made), stats.summary(made, capital=1000.0)
+
+    assert close(live, whole)
+    assert (whole["sharpe"], whole["sortino"], whole["calmar"]) == (None, None, None)
+
+
+def test_a_day_that_wins_back_what_it_lost_is_a_day_without_a_change():
+    """In floats 100000 + 0.1 + 0.2 - 0.3 is not 100000; a ratio of that difference would be in the billions."""
+    made = [
+        fill(side, 1, price, 24 * (day // 3) + day % 3, seq=day)
+        for day, price in enumerate(("10.1", "10.2", "9.7", "11", "10", "10"))
+        for side, price in (("buy", 10), ("sell", price))
+    ]
+
+    assert lived(made, 100_000.0)["sortino"] is None
+    assert stats.summary(made)["sortino"] is None
