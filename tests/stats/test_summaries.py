@@ -336,7 +336,7 @@ def test_live_and_whole_agree_when_the_equity_is_gone_and_when_nothing_moves(pri
 
 
 def test_a_day_that_wins_back_what_it_lost_is_a_day_without_a_change():
-    """In floats 100000 + 0.1 + 0.2 - 0.3 is not 100000; a ratio of that difference would be in the billions."""
+    """In floats 100000 + 0.1 + 0.2 - 0.3 is not 100000; its ratio would be in the billions."""
     made = [
         fill(side, 1, price, 24 * (day // 3) + day % 3, seq=day)
         for day, price in enumerate(("10.1", "10.2", "9.7", "11", "10", "10"))
