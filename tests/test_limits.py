@@ -9,6 +9,8 @@ import pytest
 from ttflow.errors import SettingsError
 from ttflow.settings import Limits, Settings, Sizing, load
 from ttflow.settings.limits import for_root
+from ttflow.testing import Walk
+from ttflow.ticket import Reason, Status
 
 
 @pytest.fixture
@@ -134,3 +136,58 @@ def test_limits_and_sizing_are_journaled_and_read_back_alike():
         given.strategies["a"],
     )
     assert back.groups["main"].sizing == Sizing.model_validate({"max_quantity": {"*": 3}})
+
+
+# Through a whole desk
+
+
+def walk(**settings):
+    return Walk(Settings.model_validate(settings))
+
+
+def test_the_built_in_flow_sizes_and_limits_as_the_settings_say():
+    desk = walk(
+        limits={"quantity": 5},
+        groups={"paper_simulator": {"broker": "simulator", "sizing": {"method": "fixed", "amount": 3}}},
+        strategies={"big": {"sizing": {"method": "fixed", "amount": 6}}},
+    )
+    (small,) = desk.alert(quantity=100)
+    (large,) = desk.alert(quantity=100, strategy="big")
+
+    assert (small.status, desk.position()) == (Status.FILLED, 3)
+    assert (large.status, large.reason) == (Status.DENIED, Reason.QUANTITY_EXCEEDS_MAX)
+    assert [note.text for note in small.trail if note.step == "order_size"] == [
+        "The order is for 3; at most 5."
+    ]
+
+
+def test_an_exit_goes_out_whatever_the_limits_have_become():
+    desk = walk()
+    desk.alert(symbol="ES1!", quantity=3, price=5000)
+    desk.settings = Settings.model_validate({"limits": {"symbols": ["NQ"], "quantity": 1, "collar_pct": 1}})
+    desk.start()
+    (leaving,) = desk.alert(symbol="ES1!", action="exit", quantity=None, price=4000)
+
+    assert (leaving.status, desk.position()) == (Status.FILLED, 0)
+    assert {note.step for note in leaving.trail} >= {"limits", "collar", "order_size"}
+
+
+def test_a_reversal_keeps_its_closing_leg_and_loses_the_opening_one_to_a_limit():
+    desk = walk(limits={"sides": "long"})
+    desk.alert(quantity=2)
+    (turned,) = desk.alert(action="sell", quantity=4, position_size=-2)
+
+    assert (turned.status, turned.reason, desk.position()) == (Status.FILLED, Reason.NOT_ALLOWED, 0)
+
+
+def test_a_restart_decides_as_no_restart_does():
+    given = {"limits": {"quantity": 5}, "strategies": {"walker": {"sizing": {"max_quantity": 4}}}}
+    one, other = walk(**given), walk(**given)
+    for desk in (one, other):
+        desk.start()
+        desk.alert(quantity=9)
+    other.restart()
+
+    assert [(t.status, t.trail) for t in one.alert(quantity=1)] == [
+        (t.status, t.trail) for t in other.alert(quantity=1)
+    ]

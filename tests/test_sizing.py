@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttflow.instrument import Instrument, instrument
@@ -135,6 +135,7 @@ money = st.decimals("0.01", "10000000", places=2)
 small = st.decimals("0.01", "100", places=2)
 
 
+@settings(deadline=None)
 @given(small, money, money)
 def test_no_size_ever_risks_more_than_it_was_asked_to(percent, equity, loss):
     quantity = for_risk(percent, equity, loss)
@@ -145,11 +146,13 @@ def test_no_size_ever_risks_more_than_it_was_asked_to(percent, equity, loss):
     ) / 100
 
 
+@settings(deadline=None)
 @given(st.decimals(0, 1, places=4), st.decimals("-5", "50", places=4), st.decimals("0.01", "0.5", places=2))
 def test_kelly_stays_between_nothing_and_two_percent(win_rate, payoff, fraction):
     assert ZERO <= kelly_pct(win_rate, payoff, fraction) <= KELLY_MOST_PCT
 
 
+@settings(deadline=None)
 @given(money, st.lists(money, max_size=5))
 def test_a_cap_only_ever_makes_an_order_smaller(quantity, bounds):
     within, cap = capped(quantity, [Cap(str(n), bound) for n, bound in enumerate(bounds)])

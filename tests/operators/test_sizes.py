@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from through import entry, exit_, said, through
 
@@ -319,6 +319,7 @@ CAPS = {"max_quantity": 7, "max_notional": 900_000, "max_position": 9, "max_risk
 quantities = st.decimals(0, 10, places=2)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(RULES),
     st.sampled_from(["ES1!", "AAPL"]),
@@ -352,6 +353,7 @@ def test_a_size_is_whole_lots_within_every_cap(rule, symbol, action, asked, held
         assert (book.gross + after.quantity * value) * D("0.04") <= equity
 
 
+@settings(deadline=None)
 @given(st.sampled_from([*RULES, size(**CAPS), sizing(TABLES)]), st.sampled_from([View.of(), BOOK]))
 def test_an_exit_is_left_alone_whatever_the_book_says(rule, book):
     before = evolve(exit_(symbol="ES1!", price=5000), book=book, quantity=D(12))
