@@ -143,8 +143,9 @@ class Desk:
                 self.listen(notifier.hear)  # what was decided in an earlier life is not heard
             await self._recover()
             await self._started()
-            for keeper in self.keepers.values():
-                keeper.start()
+            for name, keeper in self.keepers.items():
+                if self.settings.groups[name].live or self.engine.watched_at(name):
+                    keeper.start()  # elsewhere nothing is traded: a session there would be one too many
         except BaseException:
             await self.stop()
             raise
@@ -615,7 +616,8 @@ class Desk:
     def brokers_state(self) -> dict[str, str]:
         """The state of each group's broker.
 
-        `simulator`, `not configured`, or `connecting`, `connected`, `lost`, `refused` (it lets us not in).
+        `simulator`; `not configured` (no credentials); `not live` (configured, and not signed in to); or
+        `connecting`, `connected`, `lost`, `refused` (it lets us not in).
         """
         return {
             name: self.keepers[name].state

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ttflow.brokers import NotSent, Report
-from ttflow.brokers.base import Capabilities
+from ttflow.brokers.base import Busy, Capabilities
 from ttflow.brokers.worker import Worker
 from ttflow.engine import Effect
 from ttflow.order import Leg, OrderStatus
@@ -290,3 +290,74 @@ def test_stopping_ends_every_lane_at_once():
 
 def test_a_submitted_order_is_one_that_the_journal_calls_submitting():
     assert order().status is OrderStatus.SUBMITTING
+
+
+def timed_out(one):
+    raise TimeoutError
+
+
+def test_a_broker_that_stopped_answering_gets_no_entries_and_still_gets_exits():
+    broker, silent = Scripted(submit=timed_out, find=accepted), []
+    entries = [Effect("submit", order(f"e{number}", symbol=f"S{number}")) for number in range(3)]
+    later = [Effect("submit", order("late", symbol="S9")), Effect("submit", order("exit", leg=Leg.CLOSE))]
+
+    async def work():
+        reports = []
+
+        async def keep(report):
+            reports.append(report)
+
+        worker = Worker({"desk": broker}, keep, Clock(), silent=lambda group, reason: silent.append(group))
+        for effects in (entries, later):
+            for effect in effects:
+                worker.put(effect)
+            await asyncio.gather(*worker._tasks.values())
+        return {report.order_id: report.outcome for report in reports}
+
+    told = asyncio.run(asyncio.wait_for(work(), DEADLINE_S))
+
+    assert told["tt-late"] == "failed"
+    assert told["tt-exit"] == "unknown"
+    assert ("submit", "tt-late") not in broker.heard
+    assert ("submit", "tt-exit") in broker.heard
+    assert silent == ["desk"]
+
+
+def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause():
+    asked = []
+
+    def busy_once(one):
+        asked.append(one.order_id)
+        if len(asked) == 1:
+            raise Busy("429", 0.0)
+        return accepted(one)
+
+    reports = carried_out(Scripted(submit=busy_once), [("submit", order())])
+
+    assert asked == ["tt-1", "tt-1"]
+    assert [report.outcome for report in reports] == ["accepted"]
+
+
+def test_one_that_would_be_too_old_by_then_is_not_sent_again():
+    def busy(one):
+        raise Busy("come back in an hour", 3600)
+
+    reports = carried_out(Scripted(submit=busy), [("submit", order())])
+
+    assert [(report.outcome, report.reason) for report in reports] == [("failed", "come back in an hour")]
+
+
+@pytest.mark.parametrize(("kind", "called"), [("modify", "modify"), ("close", "close_position")])
+def test_each_effect_reaches_its_own_call(kind, called):
+    broker = Scripted()
+
+    async def do(one):
+        broker.heard.append((called, one.order_id))
+        return accepted(one)
+
+    setattr(broker, called, do)
+
+    reports = carried_out(broker, [(kind, order(leg=Leg.CLOSE))])
+
+    assert broker.heard == [(called, "tt-1")]
+    assert reports[0].call == kind

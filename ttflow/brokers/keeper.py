@@ -15,7 +15,7 @@ from ttflow.words import plain
 
 log = logging.getLogger("ttflow.brokers")
 
-State = Literal["connecting", "connected", "lost", "refused"]
+State = Literal["not live", "connecting", "connected", "lost", "refused"]
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -42,10 +42,10 @@ class Keeper:
         busy_s: float = 30.0,
         open_s: float = 30.0,
     ) -> None:
-        self.group, self.broker, self.state = group, broker, "connecting"
+        self.group, self.broker, self.state = group, broker, "not live"
         self._send, self._tell, self._price, self._link, self._watched = send, tell, price, link, watched
         self._every_s, self._busy_s, self._open_s = every_s, busy_s, open_s
-        self._heard: asyncio.Queue[Report] = asyncio.Queue()
+        self._heard: asyncio.Queue[Report | Snapshot] = asyncio.Queue()
         self._asked, self.opened = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -53,7 +53,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        loop = asyncio.get_running_loop()
+        self.state, loop = "connecting", asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._stay(), name=f"keep {self.group}")]
         self._tasks.append(loop.create_task(self._pass_on(), name=f"hear {self.group}"))
 
@@ -62,6 +62,8 @@ class Keeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._tasks:
+            return
         try:
             await self.broker.close()
         except Exception as error:
@@ -119,7 +121,7 @@ class Keeper:
 
     def _hear(self, told: Told) -> None:
         """Take what the broker says by itself; never waits, never raises."""
-        if isinstance(told, Report):
+        if isinstance(told, Report | Snapshot):
             self._heard.put_nowait(told)
         elif isinstance(told, Quote):
             self._price(told.symbol, told.price)
@@ -128,16 +130,17 @@ class Keeper:
             self._link(self.group, told.up, told.reason)
             if told.up:
                 self._asked.set()
-        else:
-            self._asked.set()  # an account changed: ask for all of them at one moment
 
     async def _pass_on(self) -> None:
         while True:
-            report = await self._heard.get()
+            told = await self._heard.get()
             try:
-                await self._send(report)
+                if isinstance(told, Snapshot):
+                    await self._tell(asked(self.group, told))
+                else:
+                    await self._send(told)
             except Exception:  # one that can't be read must not silence those behind it
-                log.exception("%s: a report was not understood: %r", self.group, report)
+                log.exception("%s: a report was not understood: %r", self.group, told)
 
 
 def asked(group: str, snapshot: Snapshot) -> dict[str, Any]:
