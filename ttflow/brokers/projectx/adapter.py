@@ -1,0 +1,339 @@
+"""The broker of one group at TopstepX.
+
+The one rule: whatever goes wrong before an order's bytes leave is `NotSent`; whatever goes wrong after that
+is raised as it is, and means that nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from ttflow.brokers.base import Capabilities, Link, NotSent, Report, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.http import Unreadable
+from ttflow.brokers.projectx.accounts import Accounts
+from ttflow.brokers.projectx.contracts import Contracts
+from ttflow.brokers.projectx.hub import Hub
+from ttflow.brokers.projectx.mirror import Seen
+from ttflow.brokers.projectx.news import News
+from ttflow.brokers.projectx.prices import Prices
+from ttflow.brokers.projectx.session import Refused, Session
+from ttflow.brokers.projectx.wire import TIMES, TYPES, Pace, changing, placing
+from ttflow.order import Order
+from ttflow.settings import Settings
+from ttflow.words import evolve, plain
+
+log = logging.getLogger("ttflow.brokers.projectx")
+
+BROKER = "projectx"
+
+HUBS: Mapping[str, str] = {
+    "api.topstepx.com": "wss://rtc.topstepx.com",
+    "gateway-api-demo.s2f.projectx.com": "wss://gateway-rtc-demo.s2f.projectx.com",
+}
+"""Where the hubs of each interface are; a fake serves its own beside its calls."""
+
+BACK = timedelta(days=1)
+"""How much further back than its sending an order is looked for: clocks differ."""
+
+
+def utc_now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def connect(settings: Settings, group_name: str) -> ProjectX:
+    """Make the broker of a group; nothing is reached before it is opened.
+
+    Raises SignInError where credentials are missing, with their names.
+    """
+    group = settings.groups[group_name]
+    if missing := settings.credentials.missing(BROKER):
+        raise SignInError(f"TopstepX can't be signed in to: set {' and '.join(missing)}")
+    address, pace = group.reached(group_name), Pace()
+    session = Session(address, settings.credentials.topstepx, pace)
+    return ProjectX(session, hubs_of(address), [account.name for account in group.accounts], pace)
+
+
+def hubs_of(address: str) -> str:
+    """Where the hubs are that belong to an interface, without a path."""
+    parsed = urlsplit(address)
+    secure = "wss" if parsed.scheme == "https" else "ws"
+    return HUBS.get(parsed.hostname or "") or f"{secure}://{parsed.netloc}"
+
+
+class ProjectX:
+    """An adapter (see `ttflow.brokers.base.Broker`).
+
+    `hubs` is the address of the hubs, without a path; `names` are the accounts as the settings name them;
+    `clock` tells the time, UTC.
+    """
+
+    capabilities = Capabilities(
+        order_types=frozenset(TYPES),
+        times_in_force=frozenset(TIMES),
+        # It has brackets, in ticks whose sign its documents contradict each other about.
+        brackets=False,
+        modifies=True,
+        closes=True,
+        repeated_id="unproven",
+        requests_per_minute=200,
+        automation="conditional",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        hubs: str,
+        names: Iterable[str],
+        pace: Pace,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.session, self._pace, self._clock = session, pace, clock
+        self._tell: Tell = lambda told: None
+        self._contracts = Contracts(session, clock)
+        self._prices = Prices(f"{hubs}/hubs/market", session, self._contracts, pace, self._say)
+        self._accounts = Accounts(session, self._contracts, names, clock, self._prices.last)
+        self.news = News(self._accounts, pace, clock, self._say, self._look_soon)
+        self._hub = Hub(
+            f"{hubs}/hubs/user",
+            session,
+            pace,
+            hear=self.news.hear,
+            greet=self._greet,
+            link=lambda up, reason: self._say(Link(up=up, reason=reason)),
+        )
+        self._looking: asyncio.Task[None] | None = None
+        self._stale = False
+
+    # Coming and going
+
+    async def open(self, tell: Tell) -> None:
+        """Sign in, learn the accounts, subscribe to what happens; returns when in sync."""
+        self._tell = tell
+        self.session.forget()
+        self.news.forget()
+        try:
+            await self._accounts.open()
+            await self._hub.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close what is open; a second call does nothing."""
+        looking, self._looking = self._looking, None
+        if looking:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        await self._prices.close()
+        await self._hub.close()
+        await self.news.close()
+        await self.session.wire.close()
+
+    async def _greet(self) -> None:
+        """Subscribe first, then look: what happens in between is heard twice, never missed."""
+        await self._hub.invoke("SubscribeAccounts")
+        for account_id in self._accounts.ids:
+            for what in ("Orders", "Positions", "Trades"):
+                await self._hub.invoke(f"Subscribe{what}", account_id)
+        await self.news.catch_up()
+
+    def _say(self, told: Told) -> None:
+        self._tell(told)
+
+    def _look_soon(self) -> None:
+        """Tell a snapshot a while after a position or the money has moved, when its fills have been heard."""
+        self._stale = True
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="TopstepX's positions")
+
+    async def _look(self) -> None:
+        while self._stale:
+            await asyncio.sleep(self._pace.look_s)
+            self._stale = False
+            try:
+                for snapshot in await self._accounts.snapshots():
+                    self._say(snapshot)
+            except Exception as error:  # the next look is never far
+                log.warning("TopstepX's positions could not be read: %r", error)
+
+    # Orders
+
+    async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
+        """Send an order under its id, which is its `customTag`; one with legs is not sent."""
+        with _before_it_leaves():
+            if legs:
+                raise NotSent("TopstepX gets no brackets from ttflow: send the legs by themselves")
+            account_id = self._accounts.id(order)
+            placing(order, account_id, "")  # what it can't take needs no contract
+            contract_id = await self._contracts.id_of(order.symbol)
+            body = placing(order, account_id, contract_id or "")
+            await self.session.token()
+        if contract_id is None:
+            return _refused(order, f"TopstepX has no contract {order.symbol}")
+        self.news.expect(order)
+        try:
+            data = await self._order("Order/place", body)
+        except Refused as error:
+            return _refused(order, str(error))
+        if not data.get("orderId"):
+            raise Unreadable("TopstepX's answer neither refuses the order nor gives its number")
+        return self._named(order, int(data["orderId"])).answer()
+
+    async def modify(self, order: Order) -> Report:
+        """Change a working order's size and levels; its size only while nothing of it is filled.
+
+        Nobody says whether the size of a change counts what is filled: such a change is `refused`.
+        """
+        seen = await self._known(order)
+        if seen is None:
+            return await self._absent(order)
+        same = seen.size == order.quantity
+        if not same and (seen.filled or seen.fills or order.filled):
+            told = "part of the order is filled, so its size can't be changed: withdraw it, send another"
+            return _refused(order, told)
+        with _before_it_leaves():
+            account_id = self._accounts.id(order)
+            size = None if same else int(placing(order, account_id, "")["size"])
+            body = changing(order, account_id, seen.number, size=size)
+        try:
+            await self._order("Order/modify", body)
+        except Refused as error:
+            return _refused(order, str(error))
+        return seen.answer()
+
+    async def cancel(self, order: Order) -> Report:
+        """Ask for a withdrawal; `accepted` means that it is under way, and its end is told later."""
+        seen = await self._known(order)
+        if seen is None:
+            return await self._absent(order)
+        if seen.ended and seen.certain:
+            return seen.answer()
+        try:
+            body = {"accountId": self._accounts.id(order), "orderId": seen.number}
+            await self._order("Order/cancel", body)
+        except Refused as error:
+            await self._ask_for(order, seen)  # it may have ended before the request came
+            return seen.answer() if seen.ended else evolve(seen.answer(), reason=str(error))
+        return seen.answer()
+
+    async def find(self, order: Order) -> Report:
+        """Look an order up by its id among those since the day before it was sent, with all its fills."""
+        seen = self._mine(order)
+        found = await self._ask_for(order, seen)
+        return found.answer() if found else await self._absent(order)
+
+    async def close_position(self, order: Order) -> Report:
+        """Let ProjectX close the position in a contract.
+
+        Its answer names no order, and the order that it makes has no tag: the new market order of that
+        contract, on the closing side, is taken as ours.
+        """
+        with _before_it_leaves():
+            account_id = self._accounts.id(order)
+            contract_id = await self._contracts.id_of(order.symbol)
+            began = self._clock() - BACK
+            known = frozenset([one["id"] for one in await self._accounts.orders(account_id, began)])
+            await self.session.token()
+        if contract_id is None:
+            return _refused(order, f"TopstepX has no contract {order.symbol}")
+        self.news.expect(order)
+        self.news.expect_close(order, contract_id, known)
+        try:
+            await self._order("Position/closeContract", {"accountId": account_id, "contractId": contract_id})
+        except Refused as error:
+            self.news.expect_no_close(order)
+            return _refused(order, str(error))
+        seen = self.news.mirror.find(order.order_id)
+        if seen is None:
+            seen = await self._seek_closing(order)
+        return seen.answer() if seen else Report(order_id=order.order_id, outcome="accepted")
+
+    async def _seek_closing(self, order: Order) -> Seen | None:
+        """Look for the order that closes a position; a failure to look is not one to close."""
+        try:
+            return await self._ask_for(order, None)
+        except Exception as error:
+            log.warning("the order that closes %s was not looked up: %r", order.symbol, error)
+            return None
+
+    async def snapshot(self) -> tuple[Snapshot, ...]:
+        """Say what each of the group's accounts holds, now."""
+        return await self._accounts.snapshots()
+
+    async def watch(self, symbols: frozenset[str]) -> None:
+        """Tell a `Quote` whenever one of the symbols trades at another price; never raises."""
+        try:
+            await self._prices.watch(symbols)
+        except Exception as error:  # what the account holds matters more than its price
+            log.warning("TopstepX's prices can't be asked for: %r", error)
+
+    # How they are looked up
+
+    async def _order(self, call: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send what an order is made or changed with; a session that is refused has kept it here."""
+        try:
+            return await self.session.ask(call, body)
+        except SignInError as error:
+            raise NotSent(str(error)) from error
+
+    def _named(self, order: Order, number: int) -> Seen:
+        seen = self.news.mirror.name(number, order.order_id)
+        seen.account_id = self._accounts.id(order)
+        seen.size = seen.size or order.quantity
+        return seen
+
+    def _mine(self, order: Order) -> Seen | None:
+        """What is known here of an order of ours, by its id or by its number."""
+        self.news.expect(order)
+        seen = self.news.mirror.find(order.order_id)
+        if seen is None and order.broker_order_id:
+            seen = self._named(order, int(order.broker_order_id))
+        return seen
+
+    async def _known(self, order: Order) -> Seen | None:
+        """The order, asked for where its state was never heard; None where ProjectX has no such order."""
+        seen = self._mine(order)
+        return seen if seen and seen.status else await self._ask_for(order, seen)
+
+    async def _ask_for(self, order: Order, seen: Seen | None) -> Seen | None:
+        """Ask how an order stands, and for its trades; None where ProjectX shows none of that id."""
+        account_id, since = self._accounts.id(order), order.submitted_at - BACK
+        shown = {self.news.take_order(one).number for one in await self._accounts.orders(account_id, since)}
+        seen = seen or self.news.mirror.find(order.order_id)
+        if seen is None:
+            return None
+        if seen.number not in shown and not seen.status:
+            # It gave the order a number: saying now that there is none would be worse than to say nothing.
+            raise Unreadable(f"TopstepX took the order as {seen.number}, and doesn't show it")
+        if seen.filled > seen.known or not seen.certain:
+            for trade in await self._accounts.trades(account_id, since):
+                self.news.mirror.take_trade(trade)
+        return seen
+
+    async def _absent(self, order: Order) -> Report:
+        """Say that ProjectX has no such order, with what the account holds of its root."""
+        net = plain(await self._accounts.net(order))
+        return Report(order_id=order.order_id, outcome="not_found", net=net)
+
+
+@contextmanager
+def _before_it_leaves() -> Iterator[None]:
+    """Whatever is raised in here happens before the order is sent, and says so."""
+    try:
+        yield
+    except NotSent:
+        raise
+    except Exception as error:
+        raise NotSent(f"nothing was sent: {error}") from error
+
+
+def _refused(order: Order, why: str) -> Report:
+    return Report(order_id=order.order_id, outcome="refused", reason=why)

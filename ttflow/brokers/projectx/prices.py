@@ -1,0 +1,89 @@
+"""Prices from ProjectX's market hub.
+
+The one rule: a price is known only while the hub that told it is open; nobody's order or snapshot ever waits
+for this room.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from ttflow.brokers.base import Quote
+from ttflow.brokers.projectx.contracts import Contracts
+from ttflow.brokers.projectx.hub import Hub
+from ttflow.brokers.projectx.session import Session
+from ttflow.brokers.projectx.wire import Pace, exact
+from ttflow.errors import SymbolError
+
+log = logging.getLogger("ttflow.brokers.projectx")
+
+
+class Prices:
+    """What the watched contracts trade at; `last` by the contract's id, `tell` hears each change."""
+
+    def __init__(
+        self,
+        address: str,
+        session: Session,
+        contracts: Contracts,
+        pace: Pace,
+        tell: Callable[[Quote], None],
+    ) -> None:
+        self.last: dict[str, Decimal] = {}
+        self._contracts, self._tell = contracts, tell
+        self._symbols: dict[str, str] = {}
+        self._hub = Hub(address, session, pace, hear=self._hear, greet=self._greet, link=self._link)
+        self._started = False
+
+    async def watch(self, symbols: frozenset[str]) -> None:
+        """Watch these symbols and no others; one that has no contract is left out."""
+        wanted = {}
+        for symbol in sorted(symbols):
+            if contract_id := await self._id_of(symbol):
+                wanted[contract_id] = symbol
+        before, self._symbols = self._symbols, wanted
+        for contract_id in before.keys() - wanted:
+            self.last.pop(contract_id, None)
+        if wanted and not self._started:
+            self._started = True
+            self._hub.start()
+        elif self._hub.up:
+            for contract_id in sorted(before.keys() - wanted):
+                await self._hub.invoke("UnsubscribeContractQuotes", contract_id)
+            for contract_id in sorted(wanted.keys() - before):
+                await self._hub.invoke("SubscribeContractQuotes", contract_id)
+
+    async def close(self) -> None:
+        """Close the hub; a second call does nothing."""
+        await self._hub.close()
+        self._symbols, self._started = {}, False
+        self.last.clear()
+
+    async def _id_of(self, symbol: str) -> str | None:
+        try:
+            return await self._contracts.id_of(symbol)
+        except SymbolError as error:
+            log.info("TopstepX gives no price of %s: %s", symbol, error)
+            return None
+
+    async def _greet(self) -> None:
+        for contract_id in sorted(self._symbols):
+            await self._hub.invoke("SubscribeContractQuotes", contract_id)
+
+    def _link(self, up: bool, reason: str) -> None:
+        if not up:
+            self.last.clear()
+
+    def _hear(self, name: str, arguments: Any) -> None:
+        """Take a quote: the contract's id, and what changed, which need not be the price."""
+        try:
+            contract_id, told = arguments
+            price = exact(told["lastPrice"])
+        except (TypeError, KeyError, ValueError, ArithmeticError):
+            return
+        if name == "GatewayQuote" and contract_id in self._symbols and price != self.last.get(contract_id):
+            self.last[contract_id] = price
+            self._tell(Quote(symbol=self._symbols[contract_id], price=price))
