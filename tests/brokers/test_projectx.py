@@ -1,0 +1,1373 @@
+"""TopstepX's adapter against its fake: each call, each fault, the laws held against what the fake has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttflow.brokers.base import Busy, Link, NotSent, Quote, Report, SignInError, Snapshot
+from ttflow.brokers.base import connect as connect_all
+from ttflow.brokers.http import Answer, Cut, Unreadable
+from ttflow.brokers.projectx import Pace, ProjectX, connect
+from ttflow.brokers.projectx.accounts import day_began
+from ttflow.brokers.projectx.adapter import hubs_of
+from ttflow.brokers.projectx.hub import END, Lost, _read_frame
+from ttflow.brokers.projectx.mirror import KEPT, Mirror
+from ttflow.brokers.projectx.session import Refused, Session
+from ttflow.brokers.projectx.wire import CODES, UNCLEAR, entities, is_of_year, meaning
+from ttflow.fakes.projectx import ACCOUNT_ID, ProjectXFake
+from ttflow.fakes.server import serve
+from ttflow.order import Leg, Order, OrderStatus
+from ttflow.settings import Settings
+from ttflow.settings.sections import TopstepX as Credentials
+from ttflow.words import OrderType, Side, evolve
+
+DEADLINE_S = 20
+PACE = Pace(
+    beat_s=0.05,
+    silence_s=0.4,
+    retry_s=0.01,
+    retry_most_s=0.05,
+    settle_s=0.02,
+    look_s=0.02,
+    answer_s=5,
+    busy_s=0.3,
+)
+KEY = "not-to-be-told"
+ES = "CON.F.US.EP.Z26"
+_ids = count(1)
+
+
+def settings(address, **group):
+    return Settings.model_validate(
+        {
+            "secrets": ("a-webhook-secret",),
+            "credentials": {"topstepx": {"username": "u", "api_key": KEY}},
+            "groups": {"topstep": {"broker": "projectx", "base_url": address, **group}},
+        }
+    )
+
+
+def order(side="buy", quantity=1, type="market", *, leg=Leg.OPEN, symbol="ESZ2026", **fields):
+    """An order on its way out, with an id of its own."""
+    levels = {name: Decimal(fields.pop(name)) for name in ("limit_price", "stop_price") if name in fields}
+    known = {
+        "seq": 1,
+        "order_id": f"tt-{next(_ids)}",
+        "alert_id": None,
+        "strategy": "walker",
+        "account_group": "topstep",
+        "account": "main",
+        "broker": "projectx",
+        "leg": leg,
+        "attempt": 1,
+        "symbol": symbol,
+        "side": Side(side),
+        "quantity": Decimal(quantity),
+        "type": OrderType(type),
+        "limit_price": None,
+        "stop_price": None,
+        "status": OrderStatus.SUBMITTING,
+        "submitted_at": datetime.now(UTC),
+        "root": "ES",
+        "theirs": Decimal(quantity),
+    }
+    return Order(**{**known, **levels, **fields})
+
+
+TAKEN = ("accepted", "filled")
+"""How an order stands right after it was taken: the stream may be faster than the answer."""
+
+
+class Noted(ProjectX):
+    """The adapter; what it answers to `submit` is told too, as the worker tells it."""
+
+    async def submit(self, order, legs=()):
+        report = await super().submit(order, legs)
+        self._tell(report)
+        return report
+
+
+class Bench:
+    """A fake that is served, and the adapters that reach it; `told` is what they told, in order."""
+
+    def __init__(self, served, pace):
+        self.served, self.fake, self.pace, self.told, self.brokers = served, served.fake, pace, [], []
+
+    def broker(self, names=("main",), key=KEY, **more):
+        session = Session(self.served.address, Credentials(username="u", api_key=key), self.pace)
+        made = Noted(session, hubs_of(self.served.address), names, self.pace, **more)
+        self.brokers.append(made)
+        return made
+
+    async def opened(self, **more):
+        made = self.broker(**more)
+        await made.open(self.told.append)
+        return made
+
+    def fault(self, kind, count=1):
+        self.fake.faults.ask(kind, count)
+
+    def price(self, price, symbol="ESZ2026"):
+        self.fake.exchange.price(symbol, Decimal(price))
+
+    def reports(self, of):
+        return [told for told in self.told if isinstance(told, Report) and told.order_id == of.order_id]
+
+    def links(self):
+        return [told.up for told in self.told if isinstance(told, Link)]
+
+    def quotes(self):
+        return [told for told in self.told if isinstance(told, Quote)]
+
+    def told_fills(self, of, *more):
+        """The fills that were told of an order, by id, as the desk books them: each once."""
+        return {fill["fill_id"]: fill for report in (*self.reports(of), *more) for fill in report.fills}
+
+    def filled(self, of, *more):
+        return sum(Decimal(fill["quantity"]) for fill in self.told_fills(of, *more).values())
+
+    def held(self, of):
+        """The orders that the fake holds under an order's id."""
+        return [row for row in self.fake.exchange.state()["orders"] if row["client_id"] == of.order_id]
+
+    def net(self, symbol="ESZ2026"):
+        return self.fake.exchange.net("465", symbol)
+
+    async def until(self, true):
+        async with asyncio.timeout(DEADLINE_S):
+            while not true():  # noqa: ASYNC110  # what is waited for is another server's state
+                await asyncio.sleep(0.002)
+
+    async def ended(self, of, outcome):
+        await self.until(lambda: any(report.outcome == outcome for report in self.reports(of)))
+        return next(report for report in self.reports(of) if report.outcome == outcome)
+
+
+def bench(work, pace=PACE, **fake):
+    """Serve a fake, let `work` use it, and close everything."""
+
+    async def main():
+        served = await serve(ProjectXFake(**{"beat_s": 0.05, "late_s": 0.03, "slow_s": 0.1, **fake}))
+        made = Bench(served, pace)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await work(made)
+        finally:
+            for broker in made.brokers:
+                await broker.close()
+            await served.close()
+
+    return asyncio.run(main())
+
+
+# Signing in
+
+
+@pytest.mark.parametrize(
+    ("address", "hubs"),
+    [
+        ("https://api.topstepx.com", "wss://rtc.topstepx.com"),
+        ("https://gateway-api-demo.s2f.projectx.com", "wss://gateway-rtc-demo.s2f.projectx.com"),
+        ("http://127.0.0.1:8103", "ws://127.0.0.1:8103"),
+    ],
+)
+def test_the_hubs_are_where_the_interface_says(address, hubs):
+    assert hubs_of(address) == hubs
+    assert connect(settings(address), "topstep")._hub._address == f"{hubs}/hubs/user"
+
+
+def test_the_adapter_is_found_by_its_name_where_the_group_can_sign_in():
+    chosen = settings("http://127.0.0.1:9")
+    poor = Settings.model_validate({"secrets": ("s",), "groups": {"topstep": {"broker": "projectx"}}})
+
+    assert isinstance(connect_all(chosen, {})["topstep"], ProjectX)
+    assert "topstep" not in connect_all(poor, {})
+    with pytest.raises(SignInError, match="TOPSTEPX_USERNAME and TOPSTEPX_API_KEY"):
+        connect(poor, "topstep")
+
+
+def test_wrong_credentials_are_told_for_good_and_tried_once_only():
+    async def work(at):
+        broker = at.broker(key="wrong")
+        with pytest.raises(SignInError, match="InvalidCredentials") as told:
+            await broker.open(at.told.append)
+        with pytest.raises(NotSent):
+            await broker.submit(order())
+
+        assert told.value.lasting
+        assert at.fake.requests == {"Auth/loginKey": 1}
+        with pytest.raises(SignInError):
+            await broker.open(at.told.append)
+        assert at.fake.requests["Auth/loginKey"] == 2
+
+    bench(work)
+
+
+@pytest.mark.parametrize("names", [("main",), ("TOPSTEP465",), ("465",)])
+def test_an_account_is_known_by_its_name_or_its_id_and_main_is_the_only_one(names):
+    async def work(at):
+        broker = await at.opened(names=names)
+        (snapshot,) = await broker.snapshot()
+
+        assert (snapshot.account, broker._accounts.ids) == (names[0], (ACCOUNT_ID,))
+
+    bench(work)
+
+
+def test_an_unknown_account_is_refused_with_those_that_are_there():
+    async def work(at):
+        with pytest.raises(SignInError, match="no active account 'PRAC' for this user; it has TOPSTEP465"):
+            await at.opened(names=("PRAC",))
+
+    bench(work)
+
+
+def test_an_account_that_may_not_trade_is_refused_at_the_start(monkeypatch):
+    async def work(at):
+        closed = {**at.fake.told_account(), "canTrade": False}
+        monkeypatch.setattr(at.fake, "told_account", lambda: closed)
+        with pytest.raises(SignInError, match="doesn't let the account TOPSTEP465 trade"):
+            await at.opened()
+
+    bench(work)
+
+
+def test_a_token_is_validated_before_it_ends_and_no_second_sign_in_follows():
+    now = [0.0]
+
+    async def work(at):
+        broker = at.broker()
+        broker.session._clock = lambda: now[0]
+        await broker.open(at.told.append)
+        now[0] = 0.8 * PACE.lifetime_s
+        await broker.snapshot()
+        await broker.snapshot()
+
+        assert at.fake.requests["Auth/validate"] == at.fake.requests["Auth/loginKey"] == 1
+
+    bench(work)
+
+
+def test_a_renewal_that_fails_costs_nothing_while_the_token_is_good():
+    now = [0.0]
+
+    async def work(at):
+        broker = at.broker()
+        broker.session._clock = lambda: now[0]
+        await broker.open(at.told.append)
+        before = await broker.session.token()
+        now[0] = 0.8 * PACE.lifetime_s
+        ask, broker.session.wire.ask = broker.session.wire.ask, _fails
+        still = await broker.session.token()
+        broker.session.wire.ask = ask
+        now[0] += 59
+        again = await broker.session.token()
+        now[0] += 2
+        renewed = await broker.session.token()
+
+        assert before == still == again != renewed
+
+    bench(work)
+
+
+async def _fails(*given, **more):
+    raise Cut("the line was cut")
+
+
+def test_an_order_outlives_an_expired_token_and_arrives_once():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("expire_token")
+        await broker.submit(one := order())
+
+        assert len(at.held(one)) == 1
+        assert at.fake.requests["Auth/loginKey"] == 2
+        assert at.fake.requests["Auth/validate"] == 1
+
+    bench(work)
+
+
+def test_without_a_token_an_order_is_certain_not_to_have_left():
+    async def work(at):
+        broker = await at.opened()
+        at.fake.lets_in = lambda token: False
+        with pytest.raises(NotSent, match="401"):
+            await broker.submit(one := order())
+
+        assert at.held(one) == []
+
+    bench(work)
+
+
+def test_no_secret_and_no_token_is_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(order())
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+        at.fake.lets_in = lambda token: False
+        at.fault("close_socket")
+        await at.until(lambda: at.links()[-1] is False)
+
+    bench(work)
+
+    told = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("ttflow"))
+    assert "/api/Order/place" in told
+    assert not [secret for secret in (KEY, "Bearer", "JWT", "access_token") if secret in told]
+
+
+# Orders
+
+
+def test_a_market_order_is_filled_and_told_with_price_fees_and_time():
+    async def work(at):
+        at.price("5000.25")
+        broker = await at.opened()
+        report = await broker.submit(one := order(quantity=2))
+        filled = await at.ended(one, "filled")
+        row = at.held(one)[0]
+
+        assert (report.outcome in TAKEN, report.broker_order_id) == (True, str(row["id"]))
+        (fill,) = filled.fills
+        assert (fill["quantity"], fill["price"], fill["commission"]) == ("2", "5000.25", "2.8")
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(fill["at"])) < timedelta(minutes=1)
+        assert (row["symbol"], row["side"], row["quantity"]) == ("ESZ2026", "buy", 2)
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels"),
+    [
+        ("limit", {"limit_price": "4990.25"}),
+        ("stop", {"stop_price": "5010.5"}),
+        ("stop_limit", {"stop_price": "5010.5", "limit_price": "5011"}),
+    ],
+)
+@pytest.mark.parametrize("time_in_force", [None, "day", "gtc"])
+def test_resting_orders_arrive_with_their_levels(kind, levels, time_in_force):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        report = await broker.submit(one := order(type=kind, time_in_force=time_in_force, **levels))
+        row = at.held(one)[0]
+        shown = {name: Decimal(str(row[name])) for name in levels}
+
+        assert (report.outcome, row["status"], row["type"]) == ("accepted", "working", kind)
+        assert shown == {name: Decimal(level) for name, level in levels.items()}
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quantity": "0.5"},
+        {"symbol": "ES1!"},
+        {"symbol": "AAPL"},
+        {"time_in_force": "ioc"},
+        {"time_in_force": "fok"},
+        {"account": "nobody"},
+        {"type": "limit"},
+        {"type": "stop"},
+    ],
+)
+def test_what_topstepx_cannot_take_never_leaves(wrong):
+    async def work(at):
+        broker = await at.opened()
+        with pytest.raises(NotSent):
+            await broker.submit(order(**wrong))
+
+        assert "Order/place" not in at.fake.requests
+
+    bench(work)
+
+
+def test_an_entry_with_legs_never_leaves_since_it_has_no_brackets():
+    async def work(at):
+        broker = await at.opened()
+        with pytest.raises(NotSent, match="brackets"):
+            await broker.submit(one := order(), (order("sell", leg=Leg.STOP_LOSS),))
+
+        assert (at.held(one), ProjectX.capabilities.brackets) == ([], False)
+
+    bench(work)
+
+
+def test_the_contract_is_the_one_of_that_very_name_asked_for_once():
+    async def work(at):
+        broker = await at.opened()
+        for _ in range(2):
+            await broker.submit(order())
+        micro = await broker.submit(one := order(symbol="MESZ2026"))
+
+        assert [row["symbol"] for row in at.held(one)] == ["MESZ2026"]
+        assert micro.outcome in TAKEN
+        assert at.fake.requests["Contract/search"] == 2
+        assert [one["name"] for one in at.fake.contracts("ESZ6")][:2] == ["ESZ6", "MESZ6"]
+
+    bench(work)
+
+
+def test_a_contract_that_is_not_there_is_refused_and_nothing_is_sent():
+    async def work(at):
+        broker = await at.opened()
+        report = await broker.submit(order(symbol="ESZ2031"))
+        closed = await broker.close_position(order("sell", symbol="ESZ2031", leg=Leg.CLOSE))
+
+        assert (report.outcome, report.reason) == ("refused", "TopstepX has no contract ESZ2031")
+        assert closed.outcome == "refused"
+        assert "Order/place" not in at.fake.requests
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("contract_id", "symbol", "fits"),
+    [("CON.F.US.EP.Z26", "ESZ2026", True), ("CON.F.US.EP.Z26", "ESZ2036", False), ("odd", "ESZ2026", True)],
+)
+def test_a_name_with_one_digit_of_the_year_is_held_against_the_id(contract_id, symbol, fits):
+    assert is_of_year(contract_id, symbol) is fits
+
+
+def test_a_refusal_in_http_200_is_a_report_with_the_codes_meaning():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("refuse")
+        report = await broker.submit(one := order())
+        off_tick = await broker.submit(order(type="limit", limit_price="5000.1"))
+
+        assert (report.outcome, at.held(one)) == ("refused", [])
+        assert report.reason == "OrderRejected: the risk settings of the account do not allow it"
+        assert off_tick.reason == "OrderRejected: limitPrice must be a multiple of 0.25"
+
+    bench(work)
+
+
+def test_a_second_order_under_an_id_is_refused_by_the_broker():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        again = await broker.submit(one)
+
+        assert (again.outcome, len(at.held(one))) == ("refused", 1)
+
+    bench(work)
+
+
+def test_an_order_is_rejected_after_it_was_taken():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("reject_later")
+        report = await broker.submit(one := order())
+        rejected = await at.ended(one, "refused")
+        found = await broker.find(one)
+
+        assert report.outcome == "accepted"
+        assert rejected.reason == found.reason == "TopstepX rejected the order and gives no reason"
+
+    bench(work)
+
+
+def test_an_unknown_error_is_no_refusal_since_the_order_may_have_arrived():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("unknown_error")
+        with pytest.raises(Unreadable, match="UnknownError"):
+            await broker.submit(one := order())
+        found = await broker.find(one)
+
+        assert (found.outcome, len(at.held(one))) == ("filled", 1)
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "name"),
+    [
+        ("Order/place", 3, "InsufficientFunds"),
+        ("Order/place", 10, "AccountRejected"),
+        ("Order/place", 11, "error 11"),
+        ("Order/place", None, "error None"),
+        ("Order/cancel", 2, "OrderNotFound"),
+        ("Order/modify", 7, "ContractNotFound"),
+        ("Position/closeContract", 8, "AccountRejected"),
+        ("Auth/loginKey", 9, "ApiSubscriptionNotFound"),
+        ("Auth/validate", 3, "ExpiredToken"),
+        ("Trade/search", 1, "error 1"),
+    ],
+)
+def test_codes_mean_what_the_schema_says(call, code, name):
+    assert meaning(call, {"errorCode": code}) == name
+
+
+def test_every_unclear_answer_is_one_of_the_schemas():
+    assert [pair for pair in UNCLEAR if pair[1] not in CODES[pair[0]]] == []
+
+
+def _answer(status, body, **headers):
+    return Answer(status, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (_answer(200, b'{"success":false,"errorCode":2}'), Refused),
+        (_answer(200, b'{"success":false,"errorCode":6}'), Unreadable),
+        (_answer(200, b'{"success":false,"errorCode":7}'), Unreadable),
+        (_answer(200, b'{"orderId":1}'), Unreadable),
+        (_answer(200, b'{"success":"true","orderId":1}'), Unreadable),
+        (_answer(200, b"[]"), Unreadable),
+        (_answer(200, b"<html></html>"), Unreadable),
+        (_answer(400, b'{"title":"wrong","errors":{"size":["no"]}}'), Refused),
+        (_answer(400, b"{}"), Unreadable),
+        (_answer(403, b'{"success":true}'), Unreadable),
+        (_answer(404, b""), Unreadable),
+        (_answer(429, b""), Busy),
+        (_answer(500, b'{"success":false,"errorCode":2}'), Unreadable),
+        (_answer(502, b"<html></html>"), Unreadable),
+    ],
+)
+def test_only_a_clear_no_is_a_refusal(answer, raised):
+    async def judge():
+        return Session("http://127.0.0.1:9", Credentials(), PACE)._judged("Order/place", answer)
+
+    with pytest.raises(raised):
+        asyncio.run(judge())
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "7"}, 7), ({}, PACE.busy_s)])
+def test_a_429_asks_for_a_pause(headers, seconds):
+    async def judge():
+        Session("http://127.0.0.1:9", Credentials(), PACE)._judged(
+            "Order/place", _answer(429, b"", **headers)
+        )
+
+    with pytest.raises(Busy) as told:
+        asyncio.run(judge())
+
+    assert told.value.seconds == seconds
+
+
+def test_a_working_order_is_changed_in_place():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        changed = await broker.modify(evolve(one, quantity=Decimal(3), limit_price=Decimal("4995.5")))
+        row = at.held(one)[0]
+        at.price(4995)
+        filled = await at.ended(one, "filled")
+
+        assert (changed.outcome, row["quantity"], row["limit_price"]) == ("accepted", 3, 4995.5)
+        assert [fill["quantity"] for fill in filled.fills] == ["3"]
+
+    bench(work)
+
+
+def test_the_size_of_an_order_that_is_filled_in_part_is_not_changed_but_its_level_is():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(one := order(quantity=3, type="limit", limit_price=5000))
+        await at.until(lambda: at.filled(one) == 2)
+        resized = await broker.modify(evolve(one, quantity=Decimal(4)))
+        moved = await broker.modify(evolve(one, limit_price=Decimal(4999)))
+        row = at.held(one)[0]
+
+        assert (resized.outcome, "filled" in resized.reason) == ("refused", True)
+        assert (moved.outcome, row["quantity"], row["limit_price"]) == ("accepted", 3, 4999)
+
+    bench(work)
+
+
+def test_a_change_that_comes_too_late_is_refused():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert (await broker.modify(one)).reason == "Rejected: the order is filled"
+
+    bench(work)
+
+
+def test_a_cancel_is_under_way_and_its_end_is_told():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        asked = await broker.cancel(one)
+        told = await at.ended(one, "cancelled")
+
+        assert (asked.outcome in ("accepted", "cancelled"), told.fills) == (True, ())
+        assert at.held(one)[0]["status"] == "cancelled"
+
+    bench(work)
+
+
+def test_a_cancel_that_comes_too_late_asks_how_the_order_ended_where_the_hub_said_nothing():
+    async def work(at):
+        at.price(100)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=50))
+        await at.until(lambda: broker.news.mirror.find(one.order_id).status)
+        for hub in at.fake.hubs:
+            hub.mute = True
+        at.price(40)
+        report = await broker.cancel(one)
+
+        assert (report.outcome, len(report.fills)) == ("filled", 1)
+
+    bench(work)
+
+
+def test_a_cancel_that_is_refused_says_how_the_order_stands_and_why():
+    async def work(at):
+        at.price(100)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=50))
+        at.fault("refuse")
+        report = await broker.cancel(one)
+
+        assert (report.outcome, report.reason.startswith("Rejected: ")) == ("accepted", True)
+
+    bench(work)
+
+
+def test_a_cancelled_order_is_told_with_the_part_that_was_filled():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(one := order(quantity=3))
+        await broker.cancel(one)
+        await at.ended(one, "cancelled")
+
+        assert [fill["quantity"] for fill in at.told_fills(one).values()] == ["2"]
+
+    bench(work)
+
+
+# Closing a position
+
+
+def closing(quantity=3):
+    return order("sell", quantity, leg=Leg.CLOSE, attempt=2)
+
+
+async def _with_position(at, quantity=3):
+    broker = await at.opened()
+    await broker.submit(entry := order(quantity=quantity))
+    await at.ended(entry, "filled")
+    return broker
+
+
+def test_a_position_is_closed_whatever_it_is_and_the_order_that_does_it_is_ours():
+    async def work(at):
+        broker = await _with_position(at)
+        report = await broker.close_position(one := closing(1))
+        filled = await at.ended(one, "filled")
+        found = await broker.find(one)
+
+        assert (report.outcome in TAKEN, at.net()) == (True, 0)
+        assert [fill["quantity"] for fill in filled.fills] == ["3"]
+        assert (found.outcome, found.fills) == ("filled", filled.fills)
+
+    bench(work)
+
+
+def test_a_close_whose_answer_is_lost_is_told_and_found():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        await at.ended(one, "filled")
+
+        assert (await broker.find(one)).outcome == "filled"
+        assert at.filled(one) == 3
+        assert at.fake.requests["Position/closeContract"] == 1
+
+    bench(work)
+
+
+def test_a_close_that_never_arrived_is_not_found_and_the_position_stands():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("drop")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net) == ("not_found", "3")
+
+    bench(work)
+
+
+def test_a_close_is_found_by_its_number_after_a_restart():
+    async def work(at):
+        broker = await _with_position(at)
+        await broker.close_position(one := closing())
+        number = (await at.ended(one, "filled")).broker_order_id
+        other = await at.opened()
+        found = await other.find(evolve(one, broker_order_id=number))
+
+        assert (found.outcome, len(found.fills)) == ("filled", 1)
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    "change", [{"customTag": "theirs"}, {"side": 0}, {"type": 1}, {"contractId": "other"}]
+)
+def test_no_other_order_is_taken_for_the_one_that_closes(change):
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("drop")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        fits = {
+            **at.fake.order(at.fake.exchange.place(**_market_sell())),
+            "customTag": None,
+        }
+        broker.news.take_order({**fits, **change})
+        before = broker.news.mirror.find(one.order_id)
+        broker.news.take_order({**fits, "id": fits["id"] + 1})
+
+        assert before is None
+        assert broker.news.mirror.find(one.order_id).number == fits["id"] + 1
+
+    bench(work)
+
+
+def _market_sell():
+    usual = {"account": "465", "symbol": "ESZ2026", "side": Side.SELL, "quantity": Decimal(3)}
+    return {**usual, "type": OrderType.MARKET, "client_id": "somebody's"}
+
+
+def test_an_order_that_was_there_before_is_not_the_one_that_closes():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("late_fill")
+        placed = at.fake.exchange.place(**{**_market_sell(), "client_id": None})
+        at.fault("drop")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        broker.news.take_order(at.fake.order(placed))
+
+        assert broker.news.mirror.find(one.order_id) is None
+
+    bench(work)
+
+
+def test_an_order_that_comes_much_later_is_not_the_one_that_closes():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("drop")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        broker.news.take_order(at.fake.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None})))
+
+        assert broker.news.mirror.find(one.order_id) is None
+
+    bench(work, pace=evolve(PACE, claim_s=0.0))
+
+
+def test_there_is_no_position_to_close_and_nothing_is_waited_for():
+    async def work(at):
+        broker = await at.opened()
+        flat = await broker.close_position(one := closing())
+        broker.news.take_order(at.fake.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None})))
+
+        assert (flat.outcome, flat.reason) == ("refused", "PositionNotFound")
+        assert broker.news.mirror.find(one.order_id) is None
+
+    bench(work)
+
+
+# Looking up
+
+
+def test_an_order_is_found_by_its_id_with_all_its_fills_by_whoever_never_saw_it():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order(quantity=2))
+        await at.ended(one, "filled")
+        report = await (await at.opened()).find(one)
+
+        (fill,) = report.fills
+        assert (report.outcome, fill["quantity"], fill["commission"]) == ("filled", "2", "2.8")
+
+    bench(work)
+
+
+def test_an_order_that_never_arrived_is_not_found_and_the_net_says_what_is_held():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(held := order("sell", 2))
+        await at.ended(held, "filled")
+        await broker.submit(order(symbol="MESZ2026"))
+        report = await broker.find(order(leg=Leg.CLOSE))
+
+        assert (report.outcome, report.net) == ("not_found", "-2")
+
+    bench(work)
+
+
+def test_an_order_that_was_given_a_number_is_never_said_to_be_absent():
+    async def work(at):
+        broker = await at.opened()
+        with pytest.raises(Unreadable, match="took the order as 77, and doesn't show it"):
+            await broker.find(order(broker_order_id="77"))
+
+    bench(work)
+
+
+def test_an_order_of_last_week_is_looked_for_since_then():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        placed = at.fake.exchange.find(one.order_id)[0]
+        placed.at -= timedelta(days=7)
+        old = evolve(one, submitted_at=one.submitted_at - timedelta(days=7))
+        other = await at.opened()
+
+        assert (await other.find(old)).outcome == "accepted"
+
+    bench(work)
+
+
+# What is held
+
+
+def test_a_snapshot_says_positions_working_orders_and_money():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(quantity=2))
+        await broker.submit(stop := order("sell", 2, "stop", leg=Leg.STOP_LOSS, stop_price=4990))
+        await broker.submit(short := order("sell", 1, symbol="MNQH2027"))
+        await at.ended(one, "filled")
+        await at.ended(short, "filled")
+        (told,) = await broker.snapshot()
+        (row,) = told.working
+
+        assert told.positions == {"ESZ2026": 2, "MNQH2027": -1}
+        assert (row.order_id, row.symbol, row.side, row.quantity) == (stop.order_id, "ESZ2026", "sell", 2)
+        assert (told.cash, told.day_profit, told.equity) == (Decimal("49995.8"), Decimal("-4.2"), None)
+
+    bench(work)
+
+
+def test_equity_is_told_where_every_price_is_known_and_only_while_it_is():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(quantity=2))
+        await at.ended(one, "filled")
+        await broker.watch(frozenset({"ESZ2026", "AAPL"}))
+        await at.until(at.quotes)
+        at.price("5010.25")
+        await at.until(lambda: len(at.quotes()) == 2)
+        (open_,) = await broker.snapshot()
+        broker._prices._link(False, "lost")
+        (unknown,) = await broker.snapshot()
+        await broker.submit(out := order("sell", 2, leg=Leg.CLOSE))
+        await at.ended(out, "filled")
+        (flat,) = await broker.snapshot()
+
+        assert (open_.cash, open_.equity) == (Decimal("49997.2"), Decimal("51022.2"))
+        assert unknown.equity is None
+        assert flat.equity == flat.cash == Decimal("51019.4")
+        assert flat.day_profit == Decimal("1019.4")
+
+    bench(work)
+
+
+def test_a_trade_that_was_taken_back_does_not_count():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+        at.fake.trades[0]["voided"] = True
+        (told,) = await broker.snapshot()
+
+        assert told.day_profit == 0
+        assert (await (await at.opened()).find(one)).fills == ()
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("now", "began"),
+    [
+        ("2026-11-23T22:59:00+00:00", "2026-11-22T23:00:00+00:00"),
+        ("2026-11-23T23:00:00+00:00", "2026-11-23T23:00:00+00:00"),
+        ("2026-07-01T21:59:59+00:00", "2026-06-30T22:00:00+00:00"),
+        ("2026-07-01T22:00:00+00:00", "2026-07-01T22:00:00+00:00"),
+    ],
+)
+def test_a_trading_day_begins_at_five_in_the_afternoon_in_chicago(now, began):
+    assert day_began(datetime.fromisoformat(now)).isoformat() == began
+
+
+def test_a_contract_that_nobody_knows_is_asked_for_by_its_id(monkeypatch):
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+        asked = []
+
+        async def ask(call, body):
+            asked.append(call)
+            return {"contract": {"id": body["contractId"], "name": "NEWZ6", "tickSize": 0.5, "tickValue": 5}}
+
+        monkeypatch.setattr(broker.session, "ask", ask)
+        contracts = broker._contracts
+
+        assert await contracts.symbol("CON.F.US.NEW.Z26") == "NEWZ6"
+        assert await contracts.point_value("CON.F.US.NEW.Z26") == 10
+        assert asked == ["Contract/searchById"]
+
+    bench(work)
+
+
+def test_an_account_that_is_gone_is_told_as_no_answer(monkeypatch):
+    async def work(at):
+        broker = await at.opened()
+        monkeypatch.setattr(at.fake, "told_account", lambda: {"id": 1, "name": "other", "balance": 0})
+        with pytest.raises(Unreadable, match="shows the account main no more"):
+            await broker.snapshot()
+
+    bench(work)
+
+
+def test_a_manual_trade_leads_to_a_snapshot_unasked():
+    async def work(at):
+        await at.opened()
+        by_hand = at.fake.exchange.place(**{**_market_sell(), "client_id": None})
+        at.fake.exchange.work(by_hand)
+        await at.until(lambda: any(isinstance(told, Snapshot) for told in at.told))
+        told = next(told for told in at.told if isinstance(told, Snapshot))
+
+        assert told.positions == {"ESZ2026": -3}
+        assert [told for told in at.told if isinstance(told, Report)] == []
+
+    bench(work)
+
+
+# Prices
+
+
+def test_a_watched_symbol_is_quoted_when_its_price_changes_and_no_other():
+    async def work(at):
+        broker = await at.opened()
+        await broker.watch(frozenset({"ESZ2026"}))
+        await at.until(at.quotes)
+        await broker.watch(frozenset({"ESZ2026", "MNQZ2026"}))
+        await at.until(lambda: len(at.quotes()) == 2)
+        await broker.watch(frozenset({"MNQZ2026"}))
+        await at.until(lambda: [hub.quotes for hub in at.fake.hubs if hub.quotes] == [{"CON.F.US.MNQ.Z26"}])
+        at.price(5000)
+        at.price(20000, "MNQZ2026")
+        at.price(20000, "MNQZ2026")
+        await at.until(lambda: len(at.quotes()) == 3)
+
+        assert at.quotes()[-1] == Quote(symbol="MNQZ2026", price=Decimal(20000))
+
+    bench(work)
+
+
+def test_prices_come_back_after_their_hub_was_closed():
+    async def work(at):
+        broker = await at.opened()
+        await broker.watch(frozenset({"ESZ2026"}))
+        await at.until(at.quotes)
+        for hub in tuple(at.fake.hubs):
+            if hub.kind == "market":
+                hub.close()
+        await at.until(lambda: at.fake.requests["hubs/market"] == 2)
+        await at.until(lambda: broker._prices.last == {ES: 100})
+
+        assert at.links() == []
+
+    bench(work)
+
+
+def test_a_failure_to_watch_is_nobodys_but_the_prices(monkeypatch, caplog):
+    async def work(at):
+        broker = await at.opened()
+        monkeypatch.setattr(broker._contracts, "id_of", _fails)
+        await broker.watch(frozenset({"ESZ2026"}))
+
+    bench(work)
+
+    assert "prices can't be asked for" in caplog.text
+
+
+# Faults: no order twice, no fill twice, nothing forgotten
+
+
+@pytest.mark.parametrize("fault", ["lose_answer", "drop", "server_error", "unknown_error"])
+def test_an_answer_that_is_lost_is_raised_and_the_order_found_or_known_to_be_absent(fault):
+    async def work(at):
+        broker = await at.opened()
+        at.fault(fault)
+        with pytest.raises((Cut, Unreadable)):
+            await broker.submit(one := order())
+        found = await broker.find(one)
+        arrived = fault in ("lose_answer", "unknown_error")
+
+        assert at.fake.requests["Order/place"] == 1
+        assert (len(at.held(one)), found.outcome) == ((1, "filled") if arrived else (0, "not_found"))
+
+    bench(work)
+
+
+def test_a_slow_answer_is_given_up_and_the_order_found():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("slow")
+        with pytest.raises((Cut, TimeoutError)):
+            await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert (len(at.held(one)), at.filled(one)) == (1, 1)
+
+    bench(work, pace=evolve(PACE, answer_s=0.1), slow_s=0.5)
+
+
+def test_a_rate_limit_is_busy_and_nothing_was_taken():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("rate_limit")
+        with pytest.raises(Busy) as told:
+            await broker.submit(one := order())
+
+        assert (told.value.seconds, at.held(one)) == (PACE.busy_s, [])
+
+    bench(work)
+
+
+def test_where_nobody_listens_nothing_was_sent():
+    async def work(at):
+        broker = await at.opened()
+        await at.served.close()
+        with pytest.raises(NotSent):
+            await broker.submit(order())
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["duplicate_fill", "late_fill", "out_of_order_fills", "fill_before_answer", "wrapped", "late_trade"],
+)
+def test_fills_are_told_once_whenever_and_however_they_come(fault):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault(fault, 9 if fault == "wrapped" else 1)
+        await broker.submit(one := order(quantity=3))
+        await at.ended(one, "filled")
+        numbers = Counter(fill["fill_id"] for report in at.reports(one) for fill in report.fills)
+
+        assert at.filled(one) == 3
+        assert len(numbers) == len([row for row in at.fake.exchange.executions])
+        if fault != "fill_before_answer":
+            assert max(numbers.values()) == 1
+
+    bench(work)
+
+
+def test_a_fill_before_the_answer_and_before_the_tag_is_known_is_not_lost(monkeypatch):
+    async def work(at):
+        whole = at.fake.order
+        monkeypatch.setattr(at.fake, "order", lambda placed: {**whole(placed), "customTag": None})
+        broker = await at.opened()
+        at.fault("fill_before_answer")
+        report = await broker.submit(one := order(quantity=2))
+
+        assert (report.outcome, [fill["quantity"] for fill in report.fills]) == ("filled", ["2"])
+
+    bench(work)
+
+
+def test_half_of_an_order_is_filled_and_the_rest_later():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(one := order(quantity=3))
+        await at.until(lambda: at.filled(one) == 2)
+        assert [report.outcome for report in at.reports(one)] == ["accepted"] * len(at.reports(one))
+        at.price(5001)
+        await at.ended(one, "filled")
+
+        assert at.filled(one) == 3
+
+    bench(work)
+
+
+def test_an_end_without_its_trades_is_told_after_they_were_asked_for(caplog):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault("late_trade")
+        await broker.submit(one := order())
+        await at.until(lambda: broker.news.mirror.find(one.order_id).settled)
+
+        assert at.filled(one) == 0
+        assert at.fake.requests["Trade/search"] == 3
+
+    bench(work, late_s=DEADLINE_S)
+
+    assert "doesn't show all its trades" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["close_socket", "no_heartbeat", "hub_close"])
+def test_what_happened_while_the_hub_was_away_is_told_before_it_counts_as_back(fault):
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        await broker.submit(two := order(type="limit", limit_price=4980))
+        await at.until(lambda: broker.news.mirror.find(two.order_id).status)
+        for hub in at.fake.hubs:
+            hub.subscribed.clear()
+        at.price(4985)
+        at.fake.exchange.end(at.fake.exchange.find(two.order_id)[0], "cancelled")
+        at.fault(fault)
+        await at.until(lambda: at.links() == [False, True])
+        told = at.told[: at.told.index(Link(up=True))]
+
+        outcomes = {report.order_id: report.outcome for report in told if isinstance(report, Report)}
+        assert outcomes == {one.order_id: "filled", two.order_id: "cancelled"}
+        assert at.filled(one) == 1
+        assert at.fake.requests["hubs/user/SubscribeTrades"] == 2
+
+    bench(work)
+
+
+def test_an_order_older_than_the_gap_is_caught_up_with_too():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.submit(one := order(type="limit", limit_price=4990))
+        await at.until(lambda: broker.news.mirror.find(one.order_id).status)
+        placed = at.fake.exchange.find(one.order_id)[0]
+        placed.at -= timedelta(days=3)
+        broker.news.take_order(at.fake.order(placed))
+        for hub in at.fake.hubs:
+            hub.subscribed.clear()
+        at.price(4985)
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        assert at.filled(one) == 1
+
+    bench(work)
+
+
+def test_the_first_time_only_orders_that_stand_are_told_with_what_is_filled_of_them():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        at.fault("partial_fill")
+        await broker.submit(half := order(quantity=3, type="limit", limit_price=5000))
+        await broker.submit(done := order())
+        await at.ended(done, "filled")
+        await broker.close()
+        at.told.clear()
+        await at.opened()
+
+        (report,) = [told for told in at.told if isinstance(told, Report)]
+        assert (report.order_id, report.outcome) == (half.order_id, "accepted")
+        assert [fill["quantity"] for fill in report.fills] == ["2"]
+
+    bench(work)
+
+
+def test_a_hub_that_does_not_come_back_at_once_is_tried_again_with_a_new_token():
+    async def work(at):
+        broker = await at.opened()
+        at.fake.tokens.clear()
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        assert at.fake.requests["Auth/loginKey"] == 2
+        assert (await broker.submit(order())).outcome in TAKEN
+
+    bench(work)
+
+
+def test_a_key_that_is_revoked_ends_the_hub_and_is_not_tried_again():
+    async def work(at):
+        broker = await at.opened()
+        at.fake.tokens.clear()
+        broker.session._credentials = Credentials(username="u", api_key="wrong")
+        at.fault("close_socket")
+        await at.until(lambda: broker._hub._task.done())
+
+        assert at.links() == [False]
+        assert at.fake.requests["Auth/loginKey"] == 2
+
+    bench(work)
+
+
+def test_closing_twice_and_opening_again_work():
+    async def work(at):
+        broker = await at.opened()
+        await broker.close()
+        await broker.close()
+        await broker.open(at.told.append)
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+    bench(work)
+
+
+def test_requests_beyond_the_limit_wait_and_orders_go_before_reads():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(order())
+        now = [0.0]
+        budget = broker.session._budget
+        budget._time, budget._at, budget._left = (lambda: now[0]), 0.0, 100.5
+
+        assert budget.wait_s(entry=True) == pytest.approx(0.15)
+        await broker.submit(order())
+        assert budget._left == 99.5
+
+    bench(work)
+
+
+# Frames and events
+
+
+def test_a_frame_holds_several_messages_and_an_empty_one_is_a_message_too():
+    assert _read_frame('{"type":6}' + END + '{"type":1}' + END) == [{"type": 6}, {"type": 1}]
+    assert _read_frame("{}" + END) == [{}]
+    with pytest.raises(Lost):
+        _read_frame("{" + END)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([{"id": 1}], [{"id": 1}]),
+        ([{"action": 1, "data": {"id": 1}}], [{"id": 1}]),
+        ([[{"id": 1}, {"id": 2}]], [{"id": 1}, {"id": 2}]),
+        ([{"action": 1, "data": [{"id": 1}]}], [{"id": 1}]),
+        ([{"id": 1, "data": {"id": 2}}], [{"id": 1, "data": {"id": 2}}]),
+        (None, []),
+        (["text", 3], []),
+    ],
+)
+def test_events_are_read_bare_or_wrapped(arguments, found):
+    assert entities(arguments) == found
+
+
+def test_an_event_that_cannot_be_read_is_logged_and_the_next_one_heard(caplog):
+    async def work(at):
+        broker = await at.opened()
+        broker.news.hear("GatewayUserOrder", [{"id": 1}])
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+    bench(work)
+
+    assert "can't be read: GatewayUserOrder" in caplog.text
+
+
+# The mirror: pieces in any order
+
+
+def _pieces(size, parts):
+    """What the broker says of one order over its life: its states, and its trades."""
+    pieces, filled = [("order", 1, 0)], 0
+    for number, part in enumerate(parts, 1):
+        filled += part
+        pieces += [("trade", number, part), ("order", 2 if filled == size else 1, filled)]
+    return pieces
+
+
+def _taken(mirror, pieces, size):
+    for kind, what, amount in pieces:
+        if kind == "order":
+            seen = mirror.take_order(
+                {
+                    "id": 7,
+                    "accountId": 465,
+                    "status": what,
+                    "size": size,
+                    "fillVolume": amount,
+                    "customTag": "tt-x",
+                }
+            )
+        else:
+            trade = {"id": what, "orderId": 7, "accountId": 465, "price": 100, "size": amount, "fees": 1}
+            seen = mirror.take_trade(trade)
+        yield seen.report()
+
+
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=4).flatmap(
+        lambda parts: st.tuples(
+            st.just(parts),
+            st.lists(st.sampled_from(_pieces(sum(parts), parts)), max_size=6),
+            st.permutations(_pieces(sum(parts), parts)),
+        )
+    )
+)
+def test_pieces_in_any_order_and_any_number_tell_each_fill_once_and_the_end_once(given_):
+    parts, again, pieces = given_
+    reports = [one for one in _taken(Mirror(), [*pieces, *again], sum(parts)) if one]
+    fills = [fill["fill_id"] for report in reports for fill in report.fills]
+
+    assert sorted(fills) == sorted(f"projectx-{number}" for number in range(1, len(parts) + 1))
+    assert [report.outcome for report in reports].count("filled") == 1
+    assert reports[-1].outcome == "filled"
+
+
+def test_an_older_state_of_an_order_changes_nothing():
+    mirror, now = Mirror(), datetime(2026, 1, 1, tzinfo=UTC)
+    told = {"id": 7, "status": 1, "size": 3, "updateTimestamp": now.isoformat()}
+    mirror.take_order(told)
+    older = {**told, "size": 2, "updateTimestamp": (now - timedelta(seconds=1)).isoformat()}
+
+    assert mirror.take_order(older).size == 3
+
+
+def test_a_trade_that_was_booked_and_is_taken_back_is_told_to_a_person(caplog):
+    mirror = Mirror()
+    mirror.name(7, "tt-x")
+    trade = {"id": 1, "orderId": 7, "price": 100, "size": 1}
+    mirror.take_trade(trade).report()
+    seen = mirror.take_trade({**trade, "voided": True})
+
+    assert (seen.fills, "took back trade 1 of order 7" in caplog.text) == ({}, True)
+
+
+def test_the_oldest_orders_that_ended_are_forgotten_and_those_that_stand_never():
+    mirror = Mirror()
+    standing = mirror.take_order({"id": 0, "status": 1, "size": 1, "customTag": "tt-0"})
+    standing.report()
+    for number in range(1, KEPT + 10):
+        mirror.take_order({"id": number, "status": 3, "size": 1, "customTag": f"tt-{number}"}).report()
+
+    assert len(mirror.orders) <= KEPT
+    assert (mirror.find("tt-0"), mirror.find("tt-1")) == (standing, None)
