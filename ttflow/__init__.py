@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ttflow.errors import TtflowError
     from ttflow.flow import Flow
     from ttflow.journal import Journal
+    from ttflow.notebook import attach
     from ttflow.order import Fill, Order
     from ttflow.rerun import replay
     from ttflow.settings import Settings
@@ -33,7 +34,9 @@ __all__ = [
     "Settings",
     "Ticket",
     "TtflowError",
+    "attach",
     "brokers",
+    "notebook",
     "operators",
     "parse_alert",
     "plots",
@@ -52,6 +55,7 @@ _HOMES = {
     "Settings": "ttflow.settings",
     "Ticket": "ttflow.ticket",
     "TtflowError": "ttflow.errors",
+    "attach": "ttflow.notebook",
     "parse_alert": "ttflow.alert",
     "replay": "ttflow.rerun",
 }

@@ -131,7 +131,12 @@ class Live(Guarded):
         self.write_json({self.name: _VIEWS[self.name](self.desk)})
 
 
-_VIEWS = {"strategies": standing.strategies, "groups": standing.groups, "positions": standing.positions}
+_VIEWS = {
+    "strategies": standing.strategies,
+    "groups": standing.groups,
+    "positions": standing.positions,
+    "graph": standing.graph,
+}
 
 
 class Overview(Guarded):
@@ -316,7 +321,7 @@ class TestAlert(Command):
 
 def routes() -> list[tuple[Any, ...]]:
     """The rules of the API."""
-    tables = ("alerts", "tickets", "orders", "fills", "trades", "notices", "modes")
+    tables = ("alerts", "tickets", "orders", "fills", "trades", "episodes", "notices", "modes")
     return [
         *[(f"/api/{name}", Rows, {"table": name}) for name in tables],
         *[(f"/api/{name}", Live, {"name": name}) for name in _VIEWS],

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 WEBHOOK = "/webhook/tradingview"
 TIMEOUT_S = 15.0
+PING_S = 20.0
+"""How often a stream asks whether the desk is still there: a machine that vanished says no goodbye."""
 
 
 # Finding it
@@ -113,6 +115,10 @@ class Unknown(RequestError):
     """The desk has no such thing: a group or a strategy that isn't there."""
 
 
+class Unauthorized(RequestError):
+    """The desk wants its API token, and was shown none or another."""
+
+
 class Answer(NamedTuple):
     """What the webhook answered; `retry_s` is how long it asks to wait, None where it doesn't."""
 
@@ -142,7 +148,7 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.base, self.webhook = _addresses(url)
-        self._token = token
+        self.token = token
         self._opener = _opener(self.base)
 
     def get(self, path: str, **query: object) -> Any:
@@ -150,7 +156,7 @@ class Client:
         asked = {name: str(value) for name, value in query.items() if value is not None}
         url = f"{self.base}{path}" + (f"?{urlencode(asked)}" if asked else "")
         # A token that the desk doesn't know is worse than none: on this machine reading needs none.
-        for token in (self._token, None) if self._token else (None,):
+        for token in (self.token, None) if self.token else (None,):
             status, body, _ = self._ask(Request(url, headers=_headers(token)))
             if status != 401:
                 break
@@ -161,7 +167,7 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Change something; returns the answer's JSON."""
         data = json.dumps(body or {}).encode()
-        headers = {**_headers(self._token), "Content-Type": "application/json"}
+        headers = {**_headers(self.token), "Content-Type": "application/json"}
         status, answer, _ = self._ask(Request(f"{self.base}{path}", data, headers, method="POST"))
         return self._checked(status, answer)
 
@@ -196,7 +202,7 @@ class Client:
         if status == 200 and told is not None:
             return told
         if status == 401:
-            raise RequestError(
+            raise Unauthorized(
                 f"The desk at {self.base} wants its API token: name its --journal, or set TTFLOW_API_TOKEN."
             )
         if isinstance(told, dict) and "message" in told:
@@ -282,12 +288,15 @@ async def _connect(base: str, token: str | None, since: int | None) -> WebSocket
     url = f"ws{base.removeprefix('http')}/api/stream{query}"
     try:
         request = HTTPRequest(url, headers=_headers(token), request_timeout=TIMEOUT_S)
-        return await websocket_connect(request, max_message_size=64 * 2**20)
+        return await websocket_connect(
+            request, max_message_size=64 * 2**20, ping_interval=PING_S, ping_timeout=PING_S
+        )
     except HTTPClientError as error:
         if error.code == 401 and token:
             return await _connect(base, None, since)  # another desk's token is worse than none
         body = _json(error.response.body) if error.response and error.response.body else None
         message = body.get("message") if isinstance(body, dict) else None
-        raise RequestError(message or f"{base} is no desk of ttflow: it answered {error.code}.") from error
+        kind = Unauthorized if error.code == 401 else RequestError
+        raise kind(message or f"{base} is no desk of ttflow: it answered {error.code}.") from error
     except OSError as error:
         raise RequestError(f"No desk answers at {base} ({error.strerror or error}).") from error

@@ -1,4 +1,7 @@
-"""The desk as it stands, as JSON rows: strategies, account groups, positions, halts. Reads, never changes."""
+"""The desk as it stands, as JSON rows: strategies, groups, positions, halts, the flow.
+
+Reads, never changes.
+"""
 
 from __future__ import annotations
 
@@ -93,6 +96,30 @@ def _position(desk: Desk, ledger: Ledger) -> Row:
         "last_price": plain(seen.price) if seen else None,
         "unrealised": None if unrealised is None else _rounded(unrealised),
     }
+
+
+def graph(desk: Desk) -> list[Row]:
+    """The flow's nodes, parents before their children, with what each has seen since the desk started.
+
+    `parents` are places in this list. `each_s` is how long one item takes, sampled; null where nothing was.
+    """
+    nodes = desk.engine.flow.graph.nodes
+    places = {node: place for place, node in enumerate(nodes)}
+    return [
+        {
+            "name": node.name,
+            "kind": node.kind,
+            "detail": node.detail,
+            "parents": [places[parent] for parent in node.parents if parent in places],
+            "seen": node.meter.seen,
+            "out": node.out,
+            "denied": node.meter.denied,
+            "failed": node.meter.failed,
+            "dropped": node.meter.dropped,
+            "each_s": node.meter.seconds / node.meter.sampled if node.meter.sampled else None,
+        }
+        for node in nodes
+    ]
 
 
 def _rounded(number: Decimal) -> str:

@@ -1,0 +1,35 @@
+"""Notebooks: look into a running desk, from another process or from the one in which it runs.
+
+    desk = tt.attach("http://localhost:8000")
+    desk.frame("fills")
+
+The rule of this room: watching costs the desk nothing. What is slow, closed or gone here is slow, closed or
+gone here alone, and what was left out is said.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ttflow.notebook.attached import Attached, attach
+
+__all__ = ["Attached", "attach"]
+
+_HOMES = {
+    "attached": ("Attached", "attach"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'ttflow.notebook' has no attribute {name!r}")
+    found = getattr(import_module(f"ttflow.notebook.{_HOME_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
