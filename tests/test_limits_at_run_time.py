@@ -115,3 +115,26 @@ def test_orders_a_day_and_losses_in_a_row_survive_a_restart():
 
     assert walk.desk.engine.state.activity("desk", "paper").losses == 2
     assert send(walk, quantity=1, price=100).reason == Reason.TOO_MANY_ORDERS
+
+
+def test_a_flat_by_time_closes_what_is_held_120_s_before_it():
+    flat = {"at": "16:00", "until": "18:00", "tz": "UTC", "days": "mon-fri"}
+    walk = desk(limits={"flat_by": flat})
+    send(walk, quantity=1, price=100)
+    due = walk.desk.engine.due
+    assert (due.hour, due.minute) == (15, 58)
+
+    walk.tick(after=(due - walk.clock.now).total_seconds())
+
+    assert walk.position() == 0
+    assert send(walk, quantity=1, price=100).reason == Reason.FLAT_BY
+
+
+def test_an_amount_of_money_is_no_quantity_where_no_operator_reads_it():
+    settings = Settings.model_validate({"groups": {"desk": {"broker": "simulator"}}})
+    walk = Walk(settings, lambda alerts, desk: alerts)
+
+    ticket = send(walk, quantity=1000, quantity_type="cash")
+
+    assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.SIZED_TO_ZERO)
+    assert "no size operator" in ticket.trail[-1].text

@@ -69,6 +69,53 @@ class TestRule1WhosePosition:
         assert [order.symbol for order in walk.orders()] == ["ESZ2026", "ESZ2026"]
 
 
+class TestAnExitThatTheBrokerDoesNotCover:
+    def walk(self):
+        """The ledger holds 2, and the broker has just said that nothing is held."""
+        walk = live()
+        send(walk, action="buy", quantity=2, stop_loss={"price": 90})
+        walk.filled(walk.orders()[-1], 100)
+        for order in walk.orders(leg=Leg.STOP_LOSS):
+            walk.report(order, "accepted", call="submit")
+        walk.snapshot({})
+        return walk
+
+    def exit_in(self, walk):
+        ticket = send(walk, action="exit", quantity=None)
+        for order in walk.orders(leg=Leg.STOP_LOSS):
+            walk.report(order, "cancelled", call="cancel")
+        return ticket
+
+    def test_it_stands_until_that_is_explained(self):
+        walk = self.walk()
+
+        ticket = self.exit_in(walk)
+
+        assert walk.tickets(ticket.seq)[0].status is Status.OPEN
+        assert not walk.orders(leg=Leg.CLOSE)
+        assert not [row for row in walk.rows("notices") if row.kind == "failure"]
+
+    def test_when_the_broker_shows_the_position_it_goes_out(self):
+        walk = self.walk()
+        self.exit_in(walk)
+
+        walk.snapshot({"AAPL": 2})
+        walk.tick(after=5)
+
+        assert walk.sent[-1].order.leg is Leg.CLOSE
+
+    def test_when_it_was_closed_by_hand_nothing_is_sent_and_the_ticket_ends(self):
+        walk = self.walk()
+        ticket = self.exit_in(walk)
+
+        walk.snapshot({}, after=6)
+        walk.tick(after=6)
+
+        assert walk.position() == 0
+        assert walk.tickets(ticket.seq)[0].ended
+        assert not walk.orders(leg=Leg.CLOSE, broker="scripted")
+
+
 class TestRule4PositionFieldsBoundAnOrder:
     @pytest.mark.parametrize(
         ("held", "action", "quantity", "target", "ends"),

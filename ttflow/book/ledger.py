@@ -91,7 +91,8 @@ class Ledger:
 
     `ratio` is ours to theirs, set by the first entry, None when flat. `first_side` is the side of the
     first entry ever. `contract` is the symbol actually held, None when flat. `running` is what happened
-    since it was last flat. `leave_by` is when a contract that ends must be closed (rule 23).
+    since it was last flat. `leave_by` is when it must be closed: its contract ends,
+    or a flat-by time comes.
     """
 
     strategy: str

@@ -117,7 +117,7 @@ class Keeper:
             log.warning("%s: what the accounts hold can't be asked: %r", self.group, error)
             return
         for snapshot in snapshots:
-            await self._tell(asked(self.group, snapshot))
+            self._heard.put_nowait(snapshot)  # behind the reports that explain it
 
     def _hear(self, told: Told) -> None:
         """Take what the broker says by itself; never waits, never raises."""

@@ -18,7 +18,7 @@ from typing import Any, get_args
 from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report
 from ttflow.brokers.budget import Breaker, Budget
 from ttflow.engine import Effect
-from ttflow.order import Leg, Order
+from ttflow.order import Leg, Order, OrderStatus
 from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.brokers")
@@ -28,6 +28,9 @@ _OUTCOMES = frozenset(get_args(Outcome))
 Lane = tuple[str, str, str, str]
 Send = Callable[[Report], Awaitable[object]]
 Ask = Callable[[Order], Awaitable[Report]]
+
+GONE_S = 1.0
+"""For how long an order that a broker had is looked up before it counts as gone."""
 
 crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
 
@@ -151,13 +154,18 @@ class Worker:
         return self._max_age if order.leg is Leg.OPEN else self._busy
 
     async def _find(self, broker: Broker, order: Order) -> Report | None:
-        """Look an order up until it is found, or until the settle window has passed."""
+        """Look an order up until it is found, or until the settle window has passed.
+
+        One that the broker had confirmed before is not on its way: that it is gone is known sooner.
+        """
         pause, passed = 0.5, 0.0
+        doubtful = order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
+        settle_s = self._settle_s if doubtful else min(self._settle_s, GONE_S)
         while True:
             report = await self._ask(broker.find, order)
             if report.outcome not in ("unknown", "not_found"):
                 return report
-            if passed >= self._settle_s:
+            if passed >= settle_s:
                 return report
             await asyncio.sleep(pause)
             passed, pause = passed + pause, min(2 * pause, 5.0)

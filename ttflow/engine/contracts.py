@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from ttflow.book.ledger import Ledger
 from ttflow.book.state import ledger_key
@@ -11,6 +13,9 @@ from ttflow.engine.base import SIMULATOR
 from ttflow.engine.floors import Floors
 from ttflow.errors import SymbolError
 from ttflow.instrument import instrument
+from ttflow.operators.gates import days_of
+from ttflow.settings.limits import FlatBy
+from ttflow.settings.rules import EVERY
 from ttflow.symbols import Contract, contract, kind, must_be_flat_by, resolve, to_broker
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import Side
@@ -24,8 +29,20 @@ class Contracts(Floors):
 
     def leaves_by(self, ledger: Ledger) -> datetime | None:
         """When what a ledger holds must be closed, since its contract ends; None where it doesn't."""
+        if ledger.flat:
+            return None
         dated = contract(ledger.contract or "", self.now.date())
-        return leave_by(dated) if dated and not ledger.flat else None
+        times = [leave_by(dated)] if dated else []
+        times += [next_flat(rule, self.now) for rule in self._flat_by(ledger)]
+        return min((at for at in times if at is not None), default=None)
+
+    def _flat_by(self, ledger: Ledger) -> Iterator[FlatBy]:
+        """The flat-by times that the limits set for a ledger: the desk's, its group's, its strategy's."""
+        group = self.settings.groups.get(ledger.account_group)
+        strategies = (self.settings.strategies.get(name) for name in (EVERY, ledger.strategy))
+        for one in (self.settings, group, *strategies):
+            if one is not None and one.limits.flat_by:
+                yield one.limits.flat_by
 
     def symbol_for(self, ticket: Ticket) -> str:
         """What an entry is to trade: what the ledger holds already, else at outside brokers the front month.
@@ -63,6 +80,19 @@ class Contracts(Floors):
         if dated and (ends := leave_by(dated)) and self.now >= ends:
             return Reason.CONTRACT_ENDS, f"{symbol} has to be closed by {ends:%Y-%m-%d %H:%M} UTC."
         return None
+
+
+def next_flat(rule: FlatBy, now: datetime) -> datetime | None:
+    """When positions begin to be closed for the next flat-by time after `now`, UTC; None where none comes."""
+    zone, days = ZoneInfo(rule.tz), days_of(rule.days)
+    today = now.astimezone(zone).date()
+    for ahead in range(9):
+        day = today + timedelta(days=ahead)
+        at = datetime.combine(day, time.fromisoformat(rule.at), zone).astimezone(UTC)
+        begins = at - timedelta(seconds=rule.before_s)
+        if day.weekday() in days and begins > now:
+            return begins
+    return None
 
 
 def leave_by(dated: Contract) -> datetime | None:

@@ -17,6 +17,9 @@ from ttflow.words import ZERO, evolve, plain
 CANCEL_PAUSE = timedelta(seconds=2)
 """How long after a cancel that was not confirmed the order is looked up."""
 
+LEG_PAUSE = timedelta(seconds=3)
+"""How long after a bracket was taken each of its orders is looked up once: one may have been lost."""
+
 LOOK_PAUSE = timedelta(seconds=60)
 """How long after a lookup without any answer the next one follows."""
 
@@ -64,7 +67,8 @@ class Reports(Orders):
         for leg in self.bracket_with(entry):
             if leg.order_id in told:
                 broker_id, status = told[leg.order_id], OrderStatus.WORKING
-                self.state.put("orders", evolve(leg, broker_order_id=broker_id, status=status))
+                seen = evolve(leg, broker_order_id=broker_id, status=status, wakes_at=self.now + LEG_PAUSE)
+                self.state.put("orders", seen)
             elif taken and leg.status is OrderStatus.SUBMITTING:
                 self.doubt(leg, "the broker took the entry and did not confirm its bracket")
 

@@ -20,6 +20,7 @@ from ttflow.engine.modes import sides, signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
 from ttflow.instrument import instrument
+from ttflow.operators.asking import extra
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ONE, ZERO, evolve, plain, scaled, tidy
@@ -29,6 +30,9 @@ REORDER = timedelta(milliseconds=500)
 
 OVERTAKE = timedelta(seconds=2)
 """How long an entry may hang before an exit overtakes it (rule 10)."""
+
+BROKER_PAUSE = timedelta(seconds=5)
+"""How long an exit waits before it looks again whether its broker holds what the ledger says."""
 
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
@@ -64,11 +68,13 @@ class Turns(Judging):
         return True
 
     def _leaves(self, ledger: Ledger) -> bool:
-        """What a ledger holds is about to end: it is closed (rule 23)."""
+        """What a ledger holds must not be held any longer: it is closed (rules 23 and 25)."""
         name = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
-        text = f"{name} holds {ledger.contract} past the session before it ends: it is closed."
-        self.notice("contract_ends", "warning", text)
-        flattening = Flattening(reason=f"{ledger.contract} is about to end")
+        text = (
+            f"{name} has to be flat by now: {ledger.contract} is about to end, or its flat-by time has come."
+        )
+        self.notice("flat_by", "warning", text)
+        flattening = Flattening(reason="its flat-by time")
         self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=flattening))
         return True
 
@@ -243,6 +249,9 @@ class Turns(Judging):
         """Send the closing leg; the flow may note what it sees, and can't stop it."""
         key = ledger_key(ticket)
         ledger, orders = self.state.ledger(key), self.state.orders_of(key)
+        if not ledger.flat and not self._closable(ledger):
+            self._await_the_broker(ticket, ledger)
+            return
         bracket = [order for order in orders if order.leg in PROTECTIVE and not order.cancelling]
         if bracket:  # an exit that is tried again finds protection restored
             for order in bracket:
@@ -260,6 +269,12 @@ class Turns(Judging):
         ticket = evolve(ticket, trail=passed.trail) if passed else ticket
         symbol = ledger.contract or ticket.symbol  # what is held is what is sold, whatever the alert calls it
         self.place(ticket, Leg.CLOSE, plan.side, quantity, theirs * plan.side.sign, symbol=symbol)
+
+    def _await_the_broker(self, ticket: Ticket, ledger: Ledger) -> None:
+        """The broker doesn't hold what the ledger says: the exit stands until that is explained."""
+        text = f"The broker does not show the {signed(ledger.position)} of this ledger; the exit looks again."
+        told = ticket if ticket.trail and ticket.trail[-1].text == text else ticket.note(text, "ledger")
+        self.state.put("tickets", evolve(told, until=self.now + BROKER_PAUSE))
 
     def _closable(self, ledger: Ledger) -> Decimal:
         """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3)."""
@@ -332,6 +347,8 @@ class Turns(Judging):
         quantity = self._sized(ticket, plan)
         if quantity <= 0:
             text = f"{plain(plan.opening)} of the strategy's is less than one lot here."
+            if ticket.quantity is None and extra(ticket.alert, "quantity_type") is not None:
+                text = "The alert gives a quantity_type, and the flow has no size operator to read it."
             self.finish(ticket, Status.DENIED, Reason.SIZED_TO_ZERO, text, step="desk")
             return
         symbol = self.symbol_for(ticket)
@@ -360,6 +377,8 @@ class Turns(Judging):
         return misplaced(alert.stop_loss, alert.take_profit, plan.side, price)
 
     def _sized(self, ticket: Ticket, plan: Plan) -> Decimal:
+        if ticket.quantity is None and extra(ticket.alert, "quantity_type") is not None:
+            return ZERO  # an amount of money is no number of contracts, where no operator sized it
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
         wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
         return instrument(ticket.symbol).floor_to_lot(wanted)
