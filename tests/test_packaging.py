@@ -40,6 +40,8 @@ def named(requirement: str) -> str:
         "instruments.csv",
         "firms/firms.toml",
         "sample/alerts.jsonl",
+        "plots/report.css",
+        "plots/report.js",
         *(f"dashboard/{name}" for name in _TYPES),
     ],
 )

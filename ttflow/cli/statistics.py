@@ -11,46 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttflow.cli.base import config_option, journal_of, journal_option, json_option
+from ttflow.stats.meanings import MEANINGS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ttflow.order import Trade
+    from ttflow.stats import Record
     from ttflow.stats.curves import Calendar
     from ttflow.stats.figures import Figures
     from ttflow.stats.matching import Method
 
     Found = tuple[list[Any], list[Trade]]
     Part = tuple[str, str]
-
-LABELS: Mapping[str, tuple[str, str]] = {
-    "trades": ("trades", "count"),
-    "episodes": ("episodes, flat to flat", "count"),
-    "net_profit": ("net profit", "money"),
-    "gross_profit": ("gross profit", "money"),
-    "gross_loss": ("gross loss", "money"),
-    "profit_factor": ("profit factor", "ratio"),
-    "win_rate": ("win rate", "part"),
-    "avg_trade": ("average trade", "money"),
-    "avg_win": ("average win", "money"),
-    "avg_loss": ("average loss", "money"),
-    "payoff": ("average win / average loss", "ratio"),
-    "largest_win": ("largest win", "money"),
-    "largest_loss": ("largest loss", "money"),
-    "max_consecutive_wins": ("wins in a row, at most", "count"),
-    "max_consecutive_losses": ("losses in a row, at most", "count"),
-    "commission": ("commission", "money"),
-    "max_drawdown": ("deepest drawdown", "money"),
-    "max_drawdown_pct": ("deepest drawdown of its peak", "percent"),
-    "recovery_factor": ("net profit / deepest drawdown", "ratio"),
-    "sqn": ("system quality number", "ratio"),
-    "kelly": ("Kelly fraction", "ratio"),
-    "sharpe": ("Sharpe ratio", "ratio"),
-    "sortino": ("Sortino ratio", "ratio"),
-    "calmar": ("Calmar ratio", "ratio"),
-    "sharpe_tradingview": ("Sharpe ratio, TradingView's", "ratio"),
-    "sortino_tradingview": ("Sortino ratio, TradingView's", "ratio"),
-    "prob_profitable": ("how sure it earns", "part"),
-}
-"""What each figure is called in the table, and how it is written."""
 
 OVERVIEW = (
     "trades",
@@ -103,6 +76,12 @@ NUMBERS = ("quantity", "entry_price", "exit_price", "gross_pnl", "commission", "
 @journal_option
 @config_option
 @json_option
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with figures and drawings instead; it loads nothing.",
+)
 def stats(
     strategy: str | None,
     fills: Path | None,
@@ -113,6 +92,7 @@ def stats(
     journal: Path | None,
     config: Path | None,
     as_json: bool,
+    html: Path | None,
 ) -> None:
     """Tell what each strategy is worth, in each mode.
 
@@ -127,9 +107,16 @@ def stats(
       ttflow stats --strategy trend --capital 25000
       ttflow stats --fills fills.csv --json | jq .profit_factor
       ttflow stats --method lifo --trades --json
+      ttflow stats --html record.html
     """
+    if html and (shows_trades or as_json):
+        raise click.UsageError("--html writes a page and prints nothing; leave --json and --trades out.")
     rows, imported = _from_file(fills, strategy) if fills else _from_journal(journal, config, strategy)
-    if shows_trades:
+    if html:
+        record = _record(rows, imported, method)
+        modes = None if fills else _modes(journal, config, strategy)
+        _write_page(html, record, modes, capital, calendar)
+    elif shows_trades:
         _print_trades(rows, imported, method, as_json)
     else:
         _print_figures(rows, imported, method, capital, calendar, as_json)
@@ -165,7 +152,32 @@ def _check_known(strategy: str | None, known: set[str]) -> None:
     raise RequestError(f"There is no strategy {strategy}; {named}.")
 
 
+def _record(rows: list[Any], imported: list[Trade], method: Method) -> Record:
+    from ttflow import stats
+
+    return stats.record(rows, method) + stats.of_trades(imported)
+
+
 # Printing
+
+
+def _write_page(
+    html: Path, record: Record, modes: pd.DataFrame | None, capital: float, calendar: Calendar
+) -> None:
+    from ttflow import stats
+    from ttflow.terminal import say
+
+    made = stats.report(record, capital=capital, calendar=calendar, modes=modes)
+    say(f"The page is in {made.write(html)}.")
+
+
+def _modes(journal: Path | None, config: Path | None, strategy: str | None) -> pd.DataFrame:
+    """The changes of mode in the journal."""
+    from ttflow.journal import Reader
+
+    only: dict[str, Any] = {"strategy": strategy} if strategy else {}
+    with Reader.open(journal_of(journal, config)) as reader:
+        return reader.frame("modes", **only)
 
 
 def _print_figures(
@@ -174,12 +186,12 @@ def _print_figures(
     from ttflow import stats
     from ttflow.terminal import json_line
 
-    record = stats.record(rows, method) + stats.of_trades(imported)
+    record = _record(rows, imported, method)
     parts = sorted(((name, mode) for name, mode in record.parts("strategy", "mode")), key=_place)
     if len(parts) == 1 and not as_json:
         sides = stats.sides(record, capital=capital, calendar=calendar)
         _print_one(
-            parts[0], {str(name): dict(zip(LABELS, column, strict=True)) for name, column in sides.items()}
+            parts[0], {str(name): dict(zip(MEANINGS, column, strict=True)) for name, column in sides.items()}
         )
         return
     found = {
@@ -207,8 +219,8 @@ def _print_one(part: Part, sides: Mapping[str, Figures]) -> None:
 
     click.echo(bold(clean(", ".join(filter(None, part)))))
     rows = [
-        (label, *(_written(kind, figures[key]) for figures in sides.values()))
-        for key, (label, kind) in LABELS.items()
+        (meaning.label, *(meaning.written(figures[key]) for figures in sides.values()))
+        for key, meaning in MEANINGS.items()
     ]
     table(("", *sides), rows, right=tuple(sides))
 
@@ -220,9 +232,9 @@ def _print_several(found: Mapping[Part, Figures]) -> None:
     if not found:
         say("There are no fills.")
         return
-    heads = [LABELS[key][0] for key in OVERVIEW]
+    heads = [MEANINGS[key].label for key in OVERVIEW]
     rows = [
-        (*map(clean, part), *(_written(LABELS[key][1], figures[key]) for key in OVERVIEW))
+        (*map(clean, part), *(MEANINGS[key].written(figures[key]) for key in OVERVIEW))
         for part, figures in found.items()
     ]
     table(("strategy", "mode", *heads), rows, right=heads)
@@ -262,12 +274,5 @@ def _short(name: str, cell: str | None) -> str:
     """A cell of a table: times, which are UTC, without their zone; nothing for null."""
     return (cell or "").replace("T", " ").removesuffix("Z") if name in TIMES else cell or ""
 
-
-def _written(kind: str, value: float | None) -> str:
-    """A figure as the table has it; nothing where it is undefined."""
-    return "" if value is None else _WRITTEN[kind].format(value)
-
-
-_WRITTEN = {"count": "{:,.0f}", "money": "{:,.2f}", "ratio": "{:.2f}", "part": "{:.1%}", "percent": "{:.2f}%"}
 
 COMMANDS: tuple[Any, ...] = (stats,)

@@ -22,13 +22,13 @@ from ttflow.plots.theme import (
     MODES,
     RED,
     TEAL,
-    TEMPLATE,
     blank,
     counted,
     figure,
     kept,
     part_drawn,
     shown,
+    titled,
 )
 from ttflow.stats.curves import results, rolling
 from ttflow.stats.frames import Record
@@ -191,7 +191,7 @@ def monthly_returns(days: pd.Series[float]) -> Figure:
                 hovertemplate="%{x} %{y}<br>%{z:+.2f} %<extra></extra>",
             )
         ],
-        height=150 + 34 * len(rows),
+        height=140 + 34 * len(rows),
         xaxis={"showgrid": False, "side": "bottom", "type": "category", "tickangle": 0},
         yaxis={"showgrid": False, "type": "category", "autorange": "reversed"},
     )
@@ -286,10 +286,7 @@ def excursions(trades: pd.DataFrame) -> Figure:
             made.add_trace(trace.update(showlegend=column == 1 and bool(part.any())), row=1, col=column)
     left = len(trades) - len(known)
     said = f"; {counted(left, 'trade')} without prices left out" if left else ""
-    made.update_layout(
-        template=TEMPLATE,
-        title={"text": "Excursions", "subtitle": {"text": f"{counted(len(known), 'trade')}{said}"}},
-    )
+    titled(made, "Excursions", f"{counted(len(known), 'trade')}{said}")
     made.update_xaxes(title_text="furthest against, money", row=1, col=1)
     made.update_xaxes(title_text="furthest in favour, money", row=1, col=2)
     made.update_yaxes(title_text="net result, money", row=1, col=1)

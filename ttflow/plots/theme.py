@@ -33,6 +33,9 @@ MODES: Mapping[str, str] = {"live": TEAL, "paper": BLUE, "halted": RED, "backtes
 LONGEST = 60
 """How many characters of a text that users wrote are shown."""
 
+HEIGHT = 380
+"""How high a figure is unless it needs otherwise, in pixels; its width is that of its place."""
+
 MOST = 4000
 """How many points of a line are drawn; of more, the extremes."""
 
@@ -42,7 +45,7 @@ _AXIS = {
     "zerolinecolor": "rgba(128, 140, 135, 0.7)",
     "zerolinewidth": 1,
     "automargin": True,
-    "title": {"standoff": 10},
+    "title": {"standoff": 10, "font": {"size": 13}},
 }
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
 
@@ -64,7 +67,6 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "margin": {"l": 60, "r": 24, "t": 84, "b": 52},
-        "height": 380,
         "hovermode": "closest",
         "hoverlabel": {
             "align": "left",
@@ -90,15 +92,15 @@ TEMPLATE = go.layout.Template(
 
 def figure(title: str, told: str, x: str, y: str, traces: Iterable[Any] = (), **layout: Any) -> Figure:
     """Put traces into a figure with a title, a sentence under it, and axes that say their units."""
-    made = go.Figure(list(traces))
-    made.update_layout(
-        template=TEMPLATE,
-        title={"text": title, "subtitle": {"text": told}},
-        xaxis_title_text=x,
-        yaxis_title_text=y,
-        **layout,
+    made = titled(go.Figure(list(traces)), title, told)
+    return made.update_layout(xaxis_title_text=x, yaxis_title_text=y, **layout)
+
+
+def titled(made: Figure, title: str, told: str) -> Figure:
+    """Give a figure the theme, a title, and a sentence under it."""
+    return made.update_layout(
+        template=TEMPLATE, height=HEIGHT, title={"text": title, "subtitle": {"text": told}}
     )
-    return made
 
 
 def blank(title: str, told: str) -> Figure:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttflow.plots.report import report
     from ttflow.stats.curves import daily, drawdown, equity, rolling
     from ttflow.stats.figures import KEYS
     from ttflow.stats.frames import Record, episodes, matched, of_trades, record, trades
@@ -36,6 +37,7 @@ __all__ = [
     "of_trades",
     "read",
     "record",
+    "report",
     "rolling",
     "sides",
     "summary",
@@ -52,13 +54,14 @@ _HOMES = {
     "resampling": ("bootstrap",),
     "summaries": ("by", "sides", "summary"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: f"ttflow.stats.{home}" for home, names in _HOMES.items() for name in names}
+_HOME_OF["report"] = "ttflow.plots.report"  # it draws, so its room is above this one
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ttflow.stats' has no attribute {name!r}")
-    found = getattr(import_module(f"ttflow.stats.{_HOME_OF[name]}"), name)
+    found = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = found
     return found
 
