@@ -14,7 +14,7 @@ from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.turns import Turns
 from ttflow.instrument import root
 from ttflow.order import Leg, Order, OrderStatus
-from ttflow.words import ONE, ZERO, OrderType, Side, plain, tidy
+from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, tidy
 
 SETTLED = timedelta(seconds=5)
 """How long a difference between a broker's position and the ledgers must stand before it is booked."""
@@ -75,6 +75,18 @@ class Books(Turns):
                 mismatch_since=since,
             )
             self.state.put("books", row)
+            if before is not None and before.mismatch_since and since is None:
+                self._explained(group, account, one)
+
+    def _explained(self, group: str, account: str, one: str) -> None:
+        """What waited for a difference to be explained goes on at once: exits, and protection."""
+        for ledger in self.state.held_in(group, account):
+            if ledger.root != one:
+                continue
+            self.touched[ledger.key] = None
+            for ticket in self.state.tickets_of(ledger.key):
+                if ticket.plan and ticket.plan.closing and ticket.until:
+                    self.state.put("tickets", evolve(ticket, until=None))
 
     def _compare_orders(self, group: str, account: str, working: Sequence[Mapping[str, Any]]) -> None:
         """Look up orders of ours that the broker doesn't show; withdraw those that should not be there."""

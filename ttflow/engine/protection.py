@@ -154,9 +154,20 @@ class Protection(Reports):
             elif not self._resize(order, missing, ledger):
                 self.withdraw(order, "the position it protects has changed")
         if missing and not any(order.cancelling for order in standing) and not self._pausing(ledger):
-            self._place(key, missing)
+            if self.closable(ledger):  # where the broker shows no position, a stop would open one
+                self._place(key, missing)
         elif not missing and ledger.bracket and ledger.bracket.refused and not ledger.flat:
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
+
+    def closable(self, ledger: Ledger) -> Decimal:
+        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3)."""
+        held = abs(ledger.position)
+        book = self.state.books.get((ledger.account_group, ledger.account, ledger.root))
+        if book is None or book.mismatch_since is None or not held:
+            return held
+        sign = ONE if ledger.position > 0 else -ONE
+        others = self.net(ledger.account_group, ledger.account, ledger.root) - ledger.position
+        return max(ZERO, min(held, (book.net - others) * sign))
 
     def _resize(self, order: Order, missing: list[Wanted], ledger: Ledger) -> bool:
         """Move an order to where its leg is wanted now, where that can be, instead of a new one."""

@@ -23,7 +23,7 @@ from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Plan, Reason, Status, Ticket
-from ttflow.words import ONE, ZERO, evolve, plain, scaled, tidy
+from ttflow.words import ZERO, evolve, plain, scaled, tidy
 
 REORDER = timedelta(milliseconds=500)
 """How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
@@ -249,7 +249,7 @@ class Turns(Judging):
         """Send the closing leg; the flow may note what it sees, and can't stop it."""
         key = ledger_key(ticket)
         ledger, orders = self.state.ledger(key), self.state.orders_of(key)
-        if not ledger.flat and not self._closable(ledger):
+        if not ledger.flat and not self.closable(ledger):
             self._await_the_broker(ticket, ledger)
             return
         bracket = [order for order in orders if order.leg in PROTECTIVE and not order.cancelling]
@@ -259,7 +259,7 @@ class Turns(Judging):
             self.touched[key] = None
             return
         leaving = sum((order.remaining for order in orders if order.leg is Leg.CLOSE), ZERO)
-        quantity = min(plan.closing, self._closable(ledger) - leaving)
+        quantity = min(plan.closing, self.closable(ledger) - leaving)
         if quantity <= 0:
             self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
             return
@@ -275,16 +275,6 @@ class Turns(Judging):
         text = f"The broker does not show the {signed(ledger.position)} of this ledger; the exit looks again."
         told = ticket if ticket.trail and ticket.trail[-1].text == text else ticket.note(text, "ledger")
         self.state.put("tickets", evolve(told, until=self.now + BROKER_PAUSE))
-
-    def _closable(self, ledger: Ledger) -> Decimal:
-        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3)."""
-        held = abs(ledger.position)
-        book = self.state.books.get((ledger.account_group, ledger.account, ledger.root))
-        if book is None or book.mismatch_since is None or not held:
-            return held
-        sign = ONE if ledger.position > 0 else -ONE
-        others = self.net(ledger.account_group, ledger.account, ledger.root) - ledger.position
-        return max(ZERO, min(held, (book.net - others) * sign))
 
     def _look_again(self, ticket: Ticket, plan: Plan) -> None:
         """An exit that closed what it knew of: done when nothing is left, else planned anew."""
