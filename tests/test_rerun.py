@@ -93,7 +93,7 @@ def test_one_altered_character_in_the_record_is_found(recorded, tmp_path):
 def test_a_replay_written_out_has_the_same_seqs_times_ids_and_decisions(recorded, tmp_path):
     out = tmp_path / "out.db"
 
-    replayed = replay(recorded, out=out)
+    replayed = replay(recorded, unchanged, out=out)
 
     with Reader.open(recorded) as old, Reader.open(out) as new:
         assert new.journal_id == old.journal_id
@@ -101,7 +101,8 @@ def test_a_replay_written_out_has_the_same_seqs_times_ids_and_decisions(recorded
             (i.seq, i.at, i.kind, i.raw) for i in old.inputs()
         ]
     assert replayed.inputs == len(decisions(recorded))
-    assert verify(out) is None
+    assert decisions(out) == decisions(recorded)
+    assert verify(out, unchanged) is None
 
 
 def test_a_replay_refuses_to_write_over_a_file(recorded, tmp_path):
@@ -180,7 +181,7 @@ def test_only_a_journal_can_be_verified(tmp_path):
 
 def test_a_replay_runs_inside_a_running_loop_as_in_a_notebook(recorded, tmp_path):
     async def main():
-        return replay(recorded, out=tmp_path / "out.db")
+        return replay(recorded, unchanged, out=tmp_path / "out.db")
 
     assert asyncio.run(main()).inputs == len(decisions(recorded))
 
