@@ -1,7 +1,7 @@
 """Notebooks: look into a running desk, from another process or from the one in which it runs.
 
     desk = tt.attach("http://localhost:8000")
-    desk.frame("fills")
+    tt.notebook.tape(desk)
 
 The rule of this room: watching costs the desk nothing. What is slow, closed or gone here is slow, closed or
 gone here alone, and what was left out is said.
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttflow.notebook.attached import Attached, attach
+    from ttflow.notebook.live import equity, graph, latency, strategies, tape
 
-__all__ = ["Attached", "attach"]
+__all__ = ["Attached", "attach", "equity", "graph", "latency", "strategies", "tape"]
 
 _HOMES = {
     "attached": ("Attached", "attach"),
+    "live": ("equity", "graph", "latency", "strategies", "tape"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -78,8 +78,8 @@ def _checked(client: Client, token: str | None) -> Row:
     except Unauthorized as error:
         shown = "does not know this token" if token else "wants its API token"
         raise RequestError(
-            f"The desk at {client.base} {shown}; give token=, the TTFLOW_API_TOKEN that it was started with, or "
-            "what stands in the file beside its journal whose name ends in .token."
+            f"The desk at {client.base} {shown}; give token=, the TTFLOW_API_TOKEN that it was started with, "
+            "or what stands in the file beside its journal whose name ends in .token."
         ) from error
     except RequestError as error:
         hint = " A desk in this very kernel needs no attaching: use it itself." if _in_loop() else ""
