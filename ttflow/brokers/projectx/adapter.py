@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from ttflow.brokers.http import Unreadable
 from ttflow.brokers.projectx.accounts import Accounts
 from ttflow.brokers.projectx.contracts import Contracts
 from ttflow.brokers.projectx.hub import Hub
+from ttflow.brokers.projectx.lookup import BACK, Lookup
 from ttflow.brokers.projectx.mirror import Seen
 from ttflow.brokers.projectx.news import News
 from ttflow.brokers.projectx.prices import Prices
@@ -26,7 +27,7 @@ from ttflow.brokers.projectx.session import Refused, Session
 from ttflow.brokers.projectx.wire import TIMES, TYPES, Pace, changing, placing
 from ttflow.order import Order
 from ttflow.settings import Settings
-from ttflow.words import evolve, plain
+from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.brokers.projectx")
 
@@ -37,9 +38,6 @@ HUBS: Mapping[str, str] = {
     "gateway-api-demo.s2f.projectx.com": "wss://gateway-rtc-demo.s2f.projectx.com",
 }
 """Where the hubs of each interface are; a fake serves its own beside its calls."""
-
-BACK = timedelta(days=1)
-"""How much further back than its sending an order is looked for: clocks differ."""
 
 
 def utc_now() -> datetime:
@@ -101,6 +99,7 @@ class ProjectX:
         self._prices = Prices(f"{hubs}/hubs/market", session, self._contracts, pace, self._say)
         self._accounts = Accounts(session, self._contracts, names, clock, self._prices.last)
         self.news = News(self._accounts, pace, clock, self._say, self._look_soon)
+        self._lookup = Lookup(self._accounts, self.news)
         self._hub = Hub(
             f"{hubs}/hubs/user",
             session,
@@ -185,16 +184,16 @@ class ProjectX:
             return _refused(order, str(error))
         if not data.get("orderId"):
             raise Unreadable("TopstepX's answer neither refuses the order nor gives its number")
-        return self._named(order, int(data["orderId"])).answer()
+        return self._lookup.named(order, int(data["orderId"])).answer()
 
     async def modify(self, order: Order) -> Report:
         """Change a working order's size and levels; its size only while nothing of it is filled.
 
         Nobody says whether the size of a change counts what is filled: such a change is `refused`.
         """
-        seen = await self._known(order)
+        seen = await self._lookup.known(order)
         if seen is None:
-            return await self._absent(order)
+            return await self._lookup.absent(order)
         same = seen.size == order.quantity
         if not same and (seen.filled or seen.fills or order.filled):
             told = "part of the order is filled, so its size can't be changed: withdraw it, send another"
@@ -211,24 +210,24 @@ class ProjectX:
 
     async def cancel(self, order: Order) -> Report:
         """Ask for a withdrawal; `accepted` means that it is under way, and its end is told later."""
-        seen = await self._known(order)
+        seen = await self._lookup.known(order)
         if seen is None:
-            return await self._absent(order)
+            return await self._lookup.absent(order)
         if seen.ended and seen.certain:
             return seen.answer()
         try:
             body = {"accountId": self._accounts.id(order), "orderId": seen.number}
             await self._order("Order/cancel", body)
         except Refused as error:
-            await self._ask_for(order, seen)  # it may have ended before the request came
+            await self._lookup.ask_for(order, seen)  # it may have ended before the request came
             return seen.answer() if seen.ended else evolve(seen.answer(), reason=str(error))
         return seen.answer()
 
     async def find(self, order: Order) -> Report:
         """Look an order up by its id among those since the day before it was sent, with all its fills."""
-        seen = self._mine(order)
-        found = await self._ask_for(order, seen)
-        return found.answer() if found else await self._absent(order)
+        seen = self._lookup.mine(order)
+        found = await self._lookup.ask_for(order, seen)
+        return found.answer() if found else await self._lookup.absent(order)
 
     async def close_position(self, order: Order) -> Report:
         """Let ProjectX close the position in a contract.
@@ -259,7 +258,7 @@ class ProjectX:
     async def _seek_closing(self, order: Order) -> Seen | None:
         """Look for the order that closes a position; a failure to look is not one to close."""
         try:
-            return await self._ask_for(order, None)
+            return await self._lookup.ask_for(order, None)
         except Exception as error:
             log.warning("the order that closes %s was not looked up: %r", order.symbol, error)
             return None
@@ -275,53 +274,12 @@ class ProjectX:
         except Exception as error:  # what the account holds matters more than its price
             log.warning("TopstepX's prices can't be asked for: %r", error)
 
-    # How they are looked up
-
     async def _order(self, call: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Send what an order is made or changed with; a session that is refused has kept it here."""
         try:
             return await self.session.ask(call, body)
         except SignInError as error:
             raise NotSent(str(error)) from error
-
-    def _named(self, order: Order, number: int) -> Seen:
-        seen = self.news.mirror.name(number, order.order_id)
-        seen.account_id = self._accounts.id(order)
-        seen.size = seen.size or order.quantity
-        return seen
-
-    def _mine(self, order: Order) -> Seen | None:
-        """What is known here of an order of ours, by its id or by its number."""
-        self.news.expect(order)
-        seen = self.news.mirror.find(order.order_id)
-        if seen is None and order.broker_order_id:
-            seen = self._named(order, int(order.broker_order_id))
-        return seen
-
-    async def _known(self, order: Order) -> Seen | None:
-        """The order, asked for where its state was never heard; None where ProjectX has no such order."""
-        seen = self._mine(order)
-        return seen if seen and seen.status else await self._ask_for(order, seen)
-
-    async def _ask_for(self, order: Order, seen: Seen | None) -> Seen | None:
-        """Ask how an order stands, and for its trades; None where ProjectX shows none of that id."""
-        account_id, since = self._accounts.id(order), order.submitted_at - BACK
-        shown = {self.news.take_order(one).number for one in await self._accounts.orders(account_id, since)}
-        seen = seen or self.news.mirror.find(order.order_id)
-        if seen is None:
-            return None
-        if seen.number not in shown and not seen.status:
-            # It gave the order a number: saying now that there is none would be worse than to say nothing.
-            raise Unreadable(f"TopstepX took the order as {seen.number}, and doesn't show it")
-        if seen.filled > seen.known or not seen.certain:
-            for trade in await self._accounts.trades(account_id, since):
-                self.news.mirror.take_trade(trade)
-        return seen
-
-    async def _absent(self, order: Order) -> Report:
-        """Say that ProjectX has no such order, with what the account holds of its root."""
-        net = plain(await self._accounts.net(order))
-        return Report(order_id=order.order_id, outcome="not_found", net=net)
 
 
 @contextmanager
