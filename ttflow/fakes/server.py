@@ -84,6 +84,9 @@ class Fake:
         """The broker's own calls, for a Tornado application."""
         raise NotImplementedError
 
+    def flush(self) -> None:
+        """Tell the streams what has happened, where that is not done at once."""
+
     def close(self) -> None:
         """Stop whatever it does by itself, when the server stops."""
 
@@ -193,6 +196,7 @@ class PriceHandler(FakeHandler):
             self.answer({"error": 'post {"symbol": "ESZ2026", "price": 5000.25}'}, 400)
             return
         self.fake.exchange.price(symbol, price)
+        self.fake.flush()
         self.answer({"symbol": symbol, "price": price})
 
 
