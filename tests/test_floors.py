@@ -20,8 +20,8 @@ HOUSE = Path(ttflow.__file__).parent
 # Views: read only.
 # Door: what starts, joins and commands all of the others.
 FLOORS = {
-    0: "alert contracts errors expiry inputs instrument masking order readers sample settings "
-    "strict_json symbols template ticket tradingview view words",
+    0: "alert contracts errors expiry explaining inputs instrument masking order readers sample settings "
+    "showing strict_json symbols template ticket tradingview view words",
     1: "book calendars clock engine firms flow graph hub operators simulator sizing stats story tap",
     2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering client dashboard notebook plots standing",

@@ -16,6 +16,7 @@ from ttflow import readers
 from ttflow.errors import AlertError, Problem
 from ttflow.masking import mask_secrets as mask_secrets
 from ttflow.readers import Reader
+from ttflow.showing import fields, line, table, written
 from ttflow.strict_json import SECRET_KEYS, NotJson, placeholders
 from ttflow.strict_json import read as read_json
 from ttflow.words import Exact, OrderType
@@ -111,6 +112,13 @@ class Alert:
         """Symbol, action and quantity, as in `AAPL buy 100`."""
         quantity = "" if self.quantity is None else f" {self.quantity:f}"
         return f"{self.symbol} {self.action}{quantity}"
+
+    def __repr__(self) -> str:
+        price = "" if self.price is None else f"at {written(self.price)}"
+        return line(self, str(self), price, f"by {self.strategy}, for {self.account_group}")
+
+    def _repr_html_(self) -> str:
+        return table(f"Alert: {self}", fields(self))
 
 
 _EXITS = dict.fromkeys(("close", "flat", "flatten"), Action.EXIT)

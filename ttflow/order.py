@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from ttflow.showing import fields, line, place, table, written
 from ttflow.words import ONE, ZERO, Exact, OrderType, Side
 
 
@@ -50,6 +51,10 @@ ENDED = frozenset(
     }
 )
 """The order statuses after which nothing more happens to an order."""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,26 @@ class Order:
         """What `quantity` of it means to the strategy, in its units, signed."""
         return self.theirs if quantity == self.quantity else self.theirs * quantity / self.quantity
 
+    @property
+    def place(self) -> str:
+        """Where it is worked: `GROUP/ACCOUNT`."""
+        return place(self.account_group, self.account)
+
+    def __str__(self) -> str:
+        """What it says and where it stands: `buy 2 MES1!, limit 5000.25, to open: working`."""
+        prices = (self.stop_price, self.limit_price)
+        kind = " ".join([_words(self.type), *(written(one) for one in prices if one is not None)])
+        leg = f"to {self.leg}" if self.leg in (Leg.OPEN, Leg.CLOSE) else _words(self.leg)
+        part = f", {written(self.filled)} filled" if ZERO < self.filled < self.quantity else ""
+        asked = f"{self.side} {written(self.quantity)} {self.symbol}, {kind}, {leg}"
+        return f"{asked}: {_words(self.status)}{part}"
+
+    def __repr__(self) -> str:
+        return line(self, self.order_id, f"for {self.place}:", str(self))
+
+    def _repr_html_(self) -> str:
+        return table(f"Order: {self}", fields(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
@@ -150,6 +175,20 @@ class Fill:
         """The quantity, negative for a sell."""
         return self.quantity * self.side.sign
 
+    def __str__(self) -> str:
+        """What was done: `bought 2 MES1! at 5000.25, commission 1.24`."""
+        verb = "bought" if self.side is Side.BUY else "sold"
+        paid = f", commission {written(self.commission)}" if self.commission else ""
+        return f"{verb} {written(self.quantity)} {self.symbol} at {written(self.price)}{paid}"
+
+    def __repr__(self) -> str:
+        return line(
+            self, self.fill_id, f"in {place(self.account_group, self.account)}:", f"{self}, {self.mode}"
+        )
+
+    def _repr_html_(self) -> str:
+        return table(f"Fill: {self}", fields(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trade:
@@ -174,6 +213,19 @@ class Trade:
     commission: Exact
     net_pnl: Exact
     mode: Literal["live", "paper", "backtest"]
+
+    def __str__(self) -> str:
+        """What it was worth: `long 2 MES1!, 5000.25 to 5010.25: 97.52 net`."""
+        prices = f"{written(self.entry_price)} to {written(self.exit_price)}"
+        return f"{self.side} {written(self.quantity)} {self.symbol}, {prices}: {written(self.net_pnl)} net"
+
+    def __repr__(self) -> str:
+        return line(
+            self, self.strategy, f"in {place(self.account_group, self.account)}:", f"{self}, {self.mode}"
+        )
+
+    def _repr_html_(self) -> str:
+        return table(f"Trade: {self}", fields(self))
 
 
 @dataclass(frozen=True, kw_only=True)

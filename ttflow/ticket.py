@@ -7,7 +7,7 @@ closing leg only notes what it saw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +17,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, InstanceOf
 
 from ttflow.alert import Alert
-from ttflow.order import Leg
+from ttflow.order import Fill, Leg, Order
+from ttflow.showing import Told, line, place
 from ttflow.view import NOTHING_KNOWN, View
 from ttflow.words import EPOCH, ONE, ZERO, Exact, Side, evolve
 
@@ -297,6 +298,28 @@ class Ticket:
         if self.reduces:
             return self
         return evolve(self, quantity=quantity, trail=(*self.trail, Note("", text)))
+
+    @property
+    def place(self) -> str:
+        """The account that it is for: `GROUP/ACCOUNT`."""
+        return place(self.account_group, self.account)
+
+    def explain(self, orders: Iterable[Order] = (), fills: Iterable[Fill] = ()) -> Told:
+        """Tell what was asked, held and known, each step with its figures, and how it ended: a page.
+
+        Of `orders` and `fills`, such as a replay's `table("orders")`, those that are the ticket's own are
+        told too.
+        """
+        from ttflow.explaining import page  # which needs the words of this module
+
+        return page(self, orders, fills)
+
+    def __repr__(self) -> str:
+        ended = f"{self.status} ({self.reason})" if self.reason else self.status
+        return line(self, f"{self.alert_id}:", f"{self.alert} by {self.strategy}, for {self.place}:", ended)
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
 
     def tagged(self, **tags: Any) -> Ticket:
         """Return the ticket with tags added."""

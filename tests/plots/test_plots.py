@@ -374,9 +374,11 @@ def test_only_market_orders_with_a_clock_count_and_by_their_first_fill():
     orders.loc[1, "type"] = "limit"
     orders.loc[2, "fired_at"] = pd.NaT
     later = filled[:1].assign(filled_at=T0 + pd.Timedelta("1h"))
-    bars, _ = plots.latency(alerts, orders, pd.concat([filled, later])).data
+    figure = plots.latency(alerts, orders, pd.concat([filled, later]))
+    bars, _ = figure.data
 
     assert bars.base[-1] + bars.x[-1] == 2
+    assert subtitle(figure).startswith("1 market order,")
 
 
 def test_the_sample_has_a_latency(replayed):

@@ -80,10 +80,10 @@ def equity(curve: pd.Series[float], modes: pd.DataFrame | None = None) -> Figure
 
 
 def _within(curve: pd.Series[float], modes: pd.DataFrame | None) -> pd.DataFrame:
-    """The changes of mode between a curve's first and last point, in order."""
+    """The changes of mode between a curve's first and last point."""
     if modes is None or modes.empty:
         return pd.DataFrame(columns=["at", "strategy", "mode", "reason"])
-    return modes[modes["at"].between(curve.index[0], curve.index[-1])].sort_values("at", kind="stable")
+    return modes[modes["at"].between(curve.index[0], curve.index[-1])]
 
 
 def _marks(curve: pd.Series[float], changes: pd.DataFrame) -> Iterator[Any]:

@@ -52,6 +52,7 @@ from ttflow.settings.sections import (
     usual_groups,
 )
 from ttflow.settings.sources import gather
+from ttflow.showing import line, table
 
 __all__ = [
     "AccountSettings",
@@ -181,6 +182,18 @@ class Settings(Section):
         in_order: dict[str, Any] = _sorted(written)
         return in_order
 
+    def __repr__(self) -> str:
+        live = sum(group.live for group in self.groups.values())
+        source = f"of {self.config}:" if self.config else "by default:"
+        count = f"{len(self.groups)} groups, {live or 'none'} live,"
+        return line(self, source, count, f"at {self.host}:{self.port}, journal {self.journal}")
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return table("Settings", _flat(self.public()))
+
     def deciding(self) -> dict[str, Any]:
         """The part of `public` that decisions depend on, journaled with every start.
 
@@ -225,6 +238,14 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _flat(written: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Tables of tables as one, by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in written.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
 
 
 def load(

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import escape
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import pandas as pd
 from ttflow.errors import RequestError
 from ttflow.instrument import root
 from ttflow.order import Trade
+from ttflow.showing import line, moment
 from ttflow.stats.excursions import with_excursions
 from ttflow.stats.matching import Closed, Episode, Matcher, Method
 from ttflow.stats.reading import Row, read
@@ -70,6 +72,20 @@ class Record:
     def parts(self, *columns: str) -> list[tuple[str, ...]]:
         """What these columns of the spans hold together, sorted, each once: `parts("strategy", "mode")`."""
         return sorted(set(self.spans[list(columns)].itertuples(index=False, name=None)))
+
+    def __repr__(self) -> str:
+        held = f"{len(self.trades)} trades, {len(self.episodes)} episodes"
+        when = (
+            "" if self.first is None else f"from {moment(self.first)} to {moment(self.spans['last'].max())}"
+        )
+        return line(self, held, when)
+
+    def _repr_html_(self) -> str:
+        from ttflow.stats.meanings import figures_table
+        from ttflow.stats.summaries import sides  # which is made of records
+
+        columns = {str(name): dict(column) for name, column in sides(self).items()}
+        return f"<div><b>{escape(repr(self)[1:-1])}</b>{figures_table(columns)}</div>"
 
     def __add__(self, other: Record) -> Record:
         """Both records as one."""

@@ -16,6 +16,7 @@ from ttflow.errors import RequestError
 from ttflow.stats.curves import CAPITAL, YEAR, Calendar, Period, by_day, drawdown, period, results, running
 from ttflow.stats.figures import COUNTS, KEYS, MONTHS, NOISE, RISK_FREE, Figures, Returns, Totals, figures
 from ttflow.stats.frames import Record, record
+from ttflow.stats.meanings import Summary
 
 if TYPE_CHECKING:
     from ttflow.stats.matching import Method
@@ -37,7 +38,7 @@ def summary(
     capital: float = CAPITAL,
     calendar: Calendar = "days",
     method: Method = "fifo",
-) -> Figures:
+) -> Summary:
     """Every figure of `figures.KEYS` of all the fills together.
 
     `capital` is what the equity starts with, in money; `calendar` is `days` (every day, 365 a year) or
@@ -46,7 +47,7 @@ def summary(
     calendar.
     """
     found = record(fills, method)
-    return _figures(found.trades, len(found.episodes), period(found), capital, calendar)
+    return Summary(_figures(found.trades, len(found.episodes), period(found), capital, calendar))
 
 
 def by(
