@@ -24,7 +24,8 @@ def strategies(desk: Desk) -> list[Row]:
     """Every strategy that has sent an alert, by name.
 
     `mode` is the one that a person chose, else `auto`; `in_force` is live, paper or halted; `progress` says
-    how far it is from a change, and on what evidence.
+    how far it is from a change, and on what evidence. `statistics` are the figures of its trades, by the
+    mode that they were made in.
     """
     known = desk.engine.state.strategies
     return [_strategy(desk, known[name]) for name in sorted(known)]
@@ -32,12 +33,18 @@ def strategies(desk: Desk) -> list[Row]:
 
 def _strategy(desk: Desk, row: Strategy) -> Row:
     judged = desk.engine.judged_now(row.strategy)
+    lives = any(group.live for group in desk.settings.groups.values())
     pinned = row.mode if row.pinned else desk.engine.rule(row.strategy).mode
     return {
         **to_dict(row),
         "mode": pinned or "auto",
         "in_force": judged.in_force,
-        "progress": str(judged.verdict.progress),
+        "progress": str(judged.verdict.progress) if lives else "no account group is live",
+        "statistics": {
+            mode: record.live.figures()
+            for mode in ("live", "paper", "backtest")
+            if (record := desk.engine.state.record(row.strategy, mode)).live.trades
+        },
     }
 
 
@@ -60,9 +67,32 @@ def groups(desk: Desk) -> list[Row]:
 
 
 def _account(desk: Desk, group: str, account: str) -> Row:
-    """An account with its paper money, which it has at the simulator or as its shadow book."""
-    books = [desk.engine.state.accounts.get((group, name)) for name in (account, f"{account}~paper")]
-    return {"account": account, "books": [to_dict(book) for book in books if book]}
+    """An account with its money and its shadow's, and where each stands with the group's prop firm."""
+    names = (account, f"{account}~paper")
+    books = [desk.engine.state.accounts.get((group, name)) for name in names]
+    firms = [_firm(desk, group, name) for name, book in zip(names, books, strict=True) if book]
+    return {
+        "account": account,
+        "books": [to_dict(book) for book in books if book],
+        "firms": [firm for firm in firms if firm],
+    }
+
+
+def _firm(desk: Desk, group: str, name: str) -> Row | None:
+    """Where an account stands with its firm at its last input; None without a firm."""
+    under = desk.engine.under(group, name)
+    if under is None:
+        return None
+    room = None if under.equity is None else _rounded(under.standing.room(under.equity))
+    return {
+        "account": name,
+        "state": under.verdict.state.value,
+        "sentence": under.verdict.sentence,
+        "equity": None if under.equity is None else _rounded(under.equity),
+        "floor": _rounded(under.standing.floor),
+        "room": room,
+        "warnings": list(under.verdict.warnings),
+    }
 
 
 def halt(desk: Desk, scope: str) -> Row | None:

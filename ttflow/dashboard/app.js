@@ -214,8 +214,11 @@ function hear(message) {
     } else if (table === "tickets") take(row);
     else if (table === "ledgers" || table === "prices") soon(showPositions);
     else if (table === "halts") soon(refreshDesk, 0);
+    else if (table === "strategies" || table === "trades") soon(showStrategies, 500);
+    else if (table === "firms") soon(showFirms, 500);
+    else if (table === "notices") soon(showNotices);
   }
-  if (message.thinned) { soon(showPositions); soon(refreshDesk); }
+  if (message.thinned) for (const show of [showPositions, refreshDesk, ...PANELS]) soon(show);
 }
 
 function follow(wait = 500) {
@@ -231,7 +234,7 @@ async function again(wait) {
     const known = desk.journal_id;
     await refreshDesk();
     if (desk.journal_id !== known) { location.reload(); return; } // another desk is at this address now
-    soon(showPositions);
+    for (const show of [showPositions, ...PANELS]) soon(show);
     follow(wait);
   } catch (error) {
     if (error.status === 401) { location.reload(); return; }
@@ -243,7 +246,7 @@ async function start() {
   try {
     await refreshDesk();
     seq = desk.recorded; // before the lists are asked for, so that nothing falls between them and the stream
-    await Promise.all([refreshTickets(), showPositions()]);
+    await Promise.all([refreshTickets(), showPositions(), ...PANELS.map((show) => show())]);
     draw();
     byId("connect").open = !tickets.size;
     follow();
