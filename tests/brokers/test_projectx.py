@@ -233,8 +233,8 @@ def test_an_unknown_account_is_refused_with_those_that_are_there():
 
 def test_an_account_that_may_not_trade_is_refused_at_the_start(monkeypatch):
     async def work(at):
-        closed = {**at.fake.told_account(), "canTrade": False}
-        monkeypatch.setattr(at.fake, "told_account", lambda: closed)
+        closed = {**at.fake.entities.account(), "canTrade": False}
+        monkeypatch.setattr(at.fake.entities, "account", lambda: closed)
         with pytest.raises(SignInError, match="doesn't let the account TOPSTEP465 trade"):
             await at.opened()
 
@@ -415,7 +415,7 @@ def test_the_contract_is_the_one_of_that_very_name_asked_for_once():
         assert [row["symbol"] for row in at.held(one)] == ["MESZ2026"]
         assert micro.outcome in TAKEN
         assert at.fake.requests["Contract/search"] == 2
-        assert [one["name"] for one in at.fake.contracts("ESZ6")][:2] == ["ESZ6", "MESZ6"]
+        assert [one["name"] for one in at.fake.entities.contracts("ESZ6")][:2] == ["ESZ6", "MESZ6"]
 
     bench(work)
 
@@ -739,7 +739,7 @@ def test_no_other_order_is_taken_for_the_one_that_closes(change):
         with pytest.raises(Cut):
             await broker.close_position(one := closing())
         fits = {
-            **at.fake.order(at.fake.exchange.place(**_market_sell())),
+            **at.fake.entities.order(at.fake.exchange.place(**_market_sell())),
             "customTag": None,
         }
         broker.news.take_order({**fits, **change})
@@ -765,7 +765,7 @@ def test_an_order_that_was_there_before_is_not_the_one_that_closes():
         at.fault("drop")
         with pytest.raises(Cut):
             await broker.close_position(one := closing())
-        broker.news.take_order(at.fake.order(placed))
+        broker.news.take_order(at.fake.entities.order(placed))
 
         assert broker.news.mirror.find(one.order_id) is None
 
@@ -778,7 +778,9 @@ def test_an_order_that_comes_much_later_is_not_the_one_that_closes():
         at.fault("drop")
         with pytest.raises(Cut):
             await broker.close_position(one := closing())
-        broker.news.take_order(at.fake.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None})))
+        broker.news.take_order(
+            at.fake.entities.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None}))
+        )
 
         assert broker.news.mirror.find(one.order_id) is None
 
@@ -789,7 +791,9 @@ def test_there_is_no_position_to_close_and_nothing_is_waited_for():
     async def work(at):
         broker = await at.opened()
         flat = await broker.close_position(one := closing())
-        broker.news.take_order(at.fake.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None})))
+        broker.news.take_order(
+            at.fake.entities.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None}))
+        )
 
         assert (flat.outcome, flat.reason) == ("refused", "PositionNotFound")
         assert broker.news.mirror.find(one.order_id) is None
@@ -948,7 +952,7 @@ def test_a_contract_that_nobody_knows_is_asked_for_by_its_id(monkeypatch):
 def test_an_account_that_is_gone_is_told_as_no_answer(monkeypatch):
     async def work(at):
         broker = await at.opened()
-        monkeypatch.setattr(at.fake, "told_account", lambda: {"id": 1, "name": "other", "balance": 0})
+        monkeypatch.setattr(at.fake.entities, "account", lambda: {"id": 1, "name": "other", "balance": 0})
         with pytest.raises(Unreadable, match="shows the account main no more"):
             await broker.snapshot()
 
@@ -1095,8 +1099,8 @@ def test_fills_are_told_once_whenever_and_however_they_come(fault):
 
 def test_a_fill_before_the_answer_and_before_the_tag_is_known_is_not_lost(monkeypatch):
     async def work(at):
-        whole = at.fake.order
-        monkeypatch.setattr(at.fake, "order", lambda placed: {**whole(placed), "customTag": None})
+        whole = at.fake.entities.order
+        monkeypatch.setattr(at.fake.entities, "order", lambda placed: {**whole(placed), "customTag": None})
         broker = await at.opened()
         at.fault("fill_before_answer")
         report = await broker.submit(order(quantity=2))
@@ -1170,7 +1174,7 @@ def test_an_order_older_than_the_gap_is_caught_up_with_too():
         await at.until(lambda: broker.news.mirror.find(one.order_id).status)
         placed = at.fake.exchange.find(one.order_id)[0]
         placed.at -= timedelta(days=3)
-        broker.news.take_order(at.fake.order(placed))
+        broker.news.take_order(at.fake.entities.order(placed))
         for hub in at.fake.hubs:
             hub.subscribed.clear()
         at.price(4985)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ttflow.fakes.projectx.broker import ACCOUNT, ACCOUNT_ID, NAME, ProjectX
+from ttflow.fakes.projectx.broker import ProjectX
 from ttflow.fakes.projectx.calls import Ping, Rest
+from ttflow.fakes.projectx.entities import ACCOUNT, ACCOUNT_ID, NAME
 from ttflow.fakes.projectx.hub import Hub, Negotiate
 
 __all__ = ["ACCOUNT", "ACCOUNT_ID", "NAME", "ProjectXFake", "make"]

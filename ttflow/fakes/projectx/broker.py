@@ -1,4 +1,4 @@
-"""What the fake ProjectX holds: tokens, contracts, what each thing looks like, the events still to be told.
+"""What the fake ProjectX holds: tokens, hubs, the trades that can be seen, the events still to be told.
 
 The one rule: an answer goes out before the events that it caused, unless a fault wants them the other way.
 """
@@ -12,19 +12,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ttflow.contracts import MONTHS, Contract
 from ttflow.fakes.exchange import Event, Exchange, Execution, Placed, plain_number
+from ttflow.fakes.projectx.entities import ACCOUNT, Entities, Entity
 from ttflow.fakes.server import Fake, utc_now
-from ttflow.instrument import futures, instrument, root
-from ttflow.symbols import from_broker, to_broker
-from ttflow.words import ZERO, OrderType, Side
+from ttflow.instrument import root
 
 if TYPE_CHECKING:
     from ttflow.fakes.projectx.hub import Hub
-
-ACCOUNT, ACCOUNT_ID, NAME = "465", 465, "TOPSTEP465"
 
 OWN_FAULTS: Mapping[str, str] = {
     "reject_later": "take the order, then reject it, without a reason",
@@ -34,17 +30,7 @@ OWN_FAULTS: Mapping[str, str] = {
     "late_trade": "tell that the next order is filled a while before its trade can be seen",
 }
 
-TYPES = {
-    1: OrderType.LIMIT,
-    2: OrderType.MARKET,
-    3: OrderType.STOP_LIMIT,
-    4: OrderType.STOP,
-}
-SIDES = {0: Side.BUY, 1: Side.SELL}
-STATUSES = {"held": 8, "working": 1, "filled": 2, "cancelled": 3, "expired": 4, "rejected": 5}
 STREAM_FAULTS = ("close_socket", "hub_close", "no_heartbeat")
-
-Entity = dict[str, Any]
 
 
 class Market(Exchange):
@@ -80,7 +66,7 @@ class ProjectX(Fake):
         super().__init__("projectx", ACCOUNT, OWN_FAULTS)
         self.exchange: Market = Market(utc_now)
         self.lifetime_s, self.beat_s, self.patience_s = lifetime_s, beat_s, patience_s
-        self.slow_s, self.late_s, self.per_minute, self.fee = slow_s, late_s, per_minute, fee
+        self.slow_s, self.late_s, self.per_minute = slow_s, late_s, per_minute
         self.tokens: dict[str, datetime] = {}
         self.hubs: set[Hub] = set()
         self.trades: list[Entity] = []
@@ -89,7 +75,7 @@ class ProjectX(Fake):
         self._holding = 0
         self._backwards = False
         self._hidden: set[int] = set()
-        self._realised: dict[str, Decimal] = {}
+        self.entities = Entities(self.exchange, fee)
         self._tasks: set[asyncio.Task[None]] = set()
         self.exchange.tell, self.exchange.quoted = self._note, self._quote
         self.faults.asked = self._strike
@@ -124,57 +110,19 @@ class ProjectX(Fake):
         self._asked.append(now)
         return len(self._asked) > self.per_minute
 
-    # Contracts
-
-    def contracts(self, text: str) -> list[Entity]:
-        """The contracts whose name or description holds a text, in any case; ten at most."""
-        found = []
-        for name in futures():
-            for contract in self._listed(name):
-                told = self.contract(str(contract))
-                if told and text.lower() in f"{told['name']} {told['description']}".lower():
-                    found.append(told)
-        return found[:10]
-
-    def _listed(self, name: str) -> Iterator[Contract]:
-        year = utc_now().year
-        for letter in instrument(name).listed:
-            for one in (year, year + 1):
-                yield Contract(name, one, MONTHS.index(letter) + 1)
-
-    def contract(self, symbol: str) -> Entity | None:
-        """A contract as ProjectX writes it, by TradingView's symbol; None where it has no such root."""
-        known = instrument(symbol)
-        if not known.projectx:
-            return None
-        return {
-            "id": to_broker(symbol, "projectx"),
-            "name": f"{known.root}{symbol[-5]}{symbol[-1]}",
-            "description": f"{known.root} {symbol[-5:]}",
-            "tickSize": plain_number(known.tick_size),
-            "tickValue": plain_number(known.tick_size * known.point_value),
-            "activeContract": True,
-            "symbolId": f"F.US.{known.projectx}",
-        }
-
-    def symbol(self, contract_id: str) -> str | None:
-        """TradingView's symbol of a contract's id; None for an id that is not one."""
-        symbol = from_broker(contract_id, "projectx", utc_now().date())
-        return symbol if symbol != contract_id and instrument(symbol).listed else None
-
     # Events
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Execution):
-            trade = self._traded(event)
+            trade = self.entities.trade(event)
             if event.order.number in self._hidden:
                 self.later(self.late_s, lambda: self._show(trade))
             else:
                 self._show(trade)
-            self._tell("GatewayUserPosition", self.position(event.order.symbol))
-            self._tell("GatewayUserAccount", self.told_account())
+            self._tell("GatewayUserPosition", self.entities.position(event.order.symbol))
+            self._tell("GatewayUserAccount", self.entities.account())
         else:
-            self._tell("GatewayUserOrder", self.order(event))
+            self._tell("GatewayUserOrder", self.entities.order(event))
 
     def _show(self, trade: Entity) -> None:
         self.trades.append(trade)
@@ -183,12 +131,12 @@ class ProjectX(Fake):
     def _quote(self, symbol: str, price: Decimal) -> None:
         for hub in tuple(self.hubs):
             for contract_id in tuple(hub.quotes):
-                if root(self.symbol(contract_id) or "") == root(symbol):
+                if root(self.entities.symbol(contract_id) or "") == root(symbol):
                     hub.event("GatewayQuote", contract_id, self.quote(contract_id))
 
     def quote(self, contract_id: str) -> Entity:
         """What a contract was last traded at."""
-        symbol = self.symbol(contract_id) or ""
+        symbol = self.entities.symbol(contract_id) or ""
         last = plain_number(self.exchange.last(symbol))
         return {"symbol": contract_id, "lastPrice": last, "timestamp": utc_now().isoformat()}
 
@@ -259,79 +207,3 @@ class ProjectX(Fake):
             if self.faults.take("late_trade"):
                 self._hidden.add(order.number)
             self.exchange.work(order)
-
-    # How everything is written
-
-    def order(self, placed: Placed) -> Entity:
-        """An order as ProjectX writes it."""
-        done = [one for one in self.exchange.executions if one.order is placed]
-        paid = sum((one.quantity * one.price for one in done), ZERO)
-        kind = next(number for number, type_ in TYPES.items() if type_ is placed.type)
-        return {
-            "id": placed.number,
-            "accountId": ACCOUNT_ID,
-            "contractId": to_broker(placed.symbol, "projectx"),
-            "symbolId": f"F.US.{instrument(placed.symbol).projectx}",
-            "creationTimestamp": placed.at.isoformat(),
-            "updateTimestamp": utc_now().isoformat(),
-            "status": STATUSES[placed.status],
-            "type": kind,
-            "side": 0 if placed.side is Side.BUY else 1,
-            "size": int(placed.quantity),
-            "limitPrice": plain_number(placed.limit_price),
-            "stopPrice": plain_number(placed.stop_price),
-            "fillVolume": int(placed.filled),
-            "filledPrice": plain_number(paid / placed.filled) if done else None,
-            "customTag": placed.client_id,
-        }
-
-    def _traded(self, done: Execution) -> Entity:
-        symbol = done.order.symbol
-        held = self.exchange.holdings[done.order.account, symbol]
-        before = held.quantity - done.signed
-        won, self._realised[symbol] = held.realised - self._realised.get(symbol, ZERO), held.realised
-        return {
-            "id": done.number,
-            "accountId": ACCOUNT_ID,
-            "contractId": to_broker(symbol, "projectx"),
-            "creationTimestamp": done.at.isoformat(),
-            "price": plain_number(done.price),
-            "profitAndLoss": plain_number(won) if before * done.signed < 0 else None,
-            "fees": plain_number(self.fee * done.quantity),
-            "side": 0 if done.order.side is Side.BUY else 1,
-            "size": int(done.quantity),
-            "voided": False,
-            "orderId": done.order.number,
-        }
-
-    def position(self, symbol: str) -> Entity:
-        """A position as ProjectX writes it; type 0 where it is flat."""
-        held = self.exchange.holdings[ACCOUNT, symbol]
-        first = next(one for one in self.exchange.executions if one.order.symbol == symbol)
-        return {
-            "id": first.number,
-            "accountId": ACCOUNT_ID,
-            "contractId": to_broker(symbol, "projectx"),
-            "creationTimestamp": first.at.isoformat(),
-            "type": 1 if held.quantity > 0 else 2 if held.quantity < 0 else 0,
-            "size": int(abs(held.quantity)),
-            "averagePrice": plain_number(held.average_price),
-        }
-
-    def positions(self) -> list[Entity]:
-        """The positions that are open."""
-        return [
-            self.position(symbol) for (_, symbol), held in self.exchange.holdings.items() if held.quantity
-        ]
-
-    def told_account(self) -> Entity:
-        """The account with its money: what was realised, less the fees."""
-        paid = sum((one.quantity for one in self.exchange.executions), ZERO) * self.fee
-        return {
-            "id": ACCOUNT_ID,
-            "name": NAME,
-            "balance": plain_number(self.exchange.cash(ACCOUNT) - paid),
-            "canTrade": True,
-            "isVisible": True,
-            "simulated": True,
-        }

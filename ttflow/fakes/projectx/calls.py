@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from ttflow.fakes.exchange import Placed
-from ttflow.fakes.projectx.broker import ACCOUNT, ACCOUNT_ID, SIDES, TYPES, Entity, ProjectX
+from ttflow.fakes.projectx.broker import ProjectX
+from ttflow.fakes.projectx.entities import ACCOUNT, ACCOUNT_ID, SIDES, TYPES, Entity
 from ttflow.fakes.projectx.schema import CALLS, problems
 from ttflow.fakes.server import WRONG, FakeHandler
 from ttflow.instrument import instrument
@@ -128,22 +129,22 @@ def read(fake: ProjectX, call: str, body: Mapping[str, Any]) -> Entity:
             fake.tokens.clear()
             return yes()
         case "Account/search":
-            return yes(accounts=[fake.told_account()])
+            return yes(accounts=[fake.entities.account()])
         case "Contract/search":
             # Nobody here has the live data feed.
             text = body.get("searchText") or ""
-            return yes(contracts=[] if body["live"] else fake.contracts(text))
+            return yes(contracts=[] if body["live"] else fake.entities.contracts(text))
         case "Contract/searchById":
-            symbol = fake.symbol(body["contractId"])
-            found = fake.contract(symbol) if symbol else None
+            symbol = fake.entities.symbol(body["contractId"])
+            found = fake.entities.contract(symbol) if symbol else None
             return yes(contract=found) if found else no(1)
         case "Position/searchOpen":
-            return yes(positions=fake.positions())
+            return yes(positions=fake.entities.positions())
         case "Order/searchOpen":
             standing = [one for one in fake.exchange.orders.values() if not one.ended]
-            return yes(orders=[fake.order(one) for one in standing])
+            return yes(orders=[fake.entities.order(one) for one in standing])
         case "Order/search":
-            orders = [fake.order(one) for one in fake.exchange.orders.values()]
+            orders = [fake.entities.order(one) for one in fake.exchange.orders.values()]
             return yes(orders=_between(body, orders))
     return yes(trades=_between(body, fake.trades))
 
@@ -180,7 +181,7 @@ def change(fake: ProjectX, call: str, body: Mapping[str, Any]) -> Entity:
 
 
 def _place(fake: ProjectX, body: Mapping[str, Any]) -> Entity:
-    symbol, tag = fake.symbol(body["contractId"]), body.get("customTag")
+    symbol, tag = fake.entities.symbol(body["contractId"]), body.get("customTag")
     if symbol is None:
         return no(8)
     if body.get("stopLossBracket") or body.get("takeProfitBracket"):
@@ -255,7 +256,7 @@ def _modify(fake: ProjectX, body: Mapping[str, Any]) -> Entity:
 
 def _close(fake: ProjectX, body: Mapping[str, Any]) -> Entity:
     """Close a position, or `size` of it: by an order that has no tag and that the answer doesn't name."""
-    symbol = fake.symbol(body["contractId"])
+    symbol = fake.entities.symbol(body["contractId"])
     if symbol is None:
         return no(3)
     net = fake.exchange.net(ACCOUNT, symbol)

@@ -14,7 +14,8 @@ from typing import Any
 from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from ttflow.fakes.projectx.broker import ACCOUNT_ID, STREAM_FAULTS, ProjectX
+from ttflow.fakes.projectx.broker import STREAM_FAULTS, ProjectX
+from ttflow.fakes.projectx.entities import ACCOUNT_ID
 from ttflow.fakes.server import FakeHandler
 
 END = "\x1e"
@@ -155,7 +156,7 @@ class Hub(WebSocketHandler):
         """Subscribe to the quotes of a contract; returns what is wrong with the call."""
         if target not in ("SubscribeContractQuotes", "UnsubscribeContractQuotes"):
             return f"Method '{target}' does not exist."
-        if len(given) != 1 or self.fake.symbol(str(given[0])) is None:
+        if len(given) != 1 or self.fake.entities.symbol(str(given[0])) is None:
             return f"Failed to invoke '{target}' due to an error on the server."
         if target.startswith("Un"):
             self.quotes.discard(given[0])
