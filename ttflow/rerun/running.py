@@ -162,7 +162,7 @@ class Run:
 
     def whole(self, brokers: object, pace: Pace, kept: Kept | None = None) -> Replayed:
         """Run it the way that `replay` tells of."""
-        if self.outside or not self.given.reader or brokers == "simulated":
+        if self.outside or not self.given.journal_id or brokers == "simulated":
             return self._simulated(pace, kept)
         if brokers == "recorded":
             return self._recorded(pace, kept)
@@ -203,9 +203,9 @@ class Run:
         desk = _desk(self.given, self.flow, self._settings(), asked)
         replayed = Replayed(simulated=not self.outside, refused=self.given.refused)
         steps: Iterator[tuple[Input, Applied]]
-        if self.given.reader and not self.outside:
+        if self.given.journal_id and not self.outside:
             replayed.journal_id = self.given.journal_id
-            groups = _ever_connected(self.given.reader)
+            groups = self.given.connected()
             inputs = ((simulated(item, groups), alert) for item, alert in self.given.inputs())
             steps = _applied(desk, _ended(desk, inputs))
         else:
@@ -217,7 +217,7 @@ class Run:
 
     def _settings(self) -> Settings | None:
         """The settings for alerts, with a simulator wherever no adapter is given."""
-        if self.given.reader:
+        if self.given.journal_id:
             return None
         settings = self.settings or Settings()
         asked = self.outside.brokers if self.outside else {}
@@ -230,7 +230,7 @@ class Run:
 
     def _fresh(self) -> Iterator[Lifted]:
         """The inputs that come from outside; of a journal without its ticks, and without its reports."""
-        if not (self.outside and self.given.reader):
+        if not (self.outside and self.given.journal_id):
             yield from self.given.inputs()
             return
         for item, alert in self.given.inputs():
@@ -270,12 +270,6 @@ def _orders(changes: str) -> list[Any]:
 
 
 # What an input is to another flow
-
-
-def _ever_connected(reader: Reader) -> frozenset[str]:
-    """The groups that could be reached at any start."""
-    starts = (json.loads(row["raw"]) for row in reader.rows("inputs", kind="start"))
-    return frozenset(name for start in starts for name in start["brokers"])
 
 
 def simulated(item: Input, groups: frozenset[str]) -> Input:

@@ -72,6 +72,11 @@ class Opened:
             return ((item, None) for item in self.reader.inputs(until=self.until))
         return _lifted(_dated(self.items), self.refused)
 
+    def connected(self) -> frozenset[str]:
+        """The account groups whose broker could be reached at any start; none for alerts."""
+        starts = self.reader.rows("inputs", kind="start") if self.reader else ()
+        return frozenset(name for start in starts for name in json.loads(start["raw"])["brokers"])
+
     def decisions(self) -> Iterator[Recorded]:
         """The decisions that were recorded; none for alerts."""
         return self.reader.decisions(until=self.until) if self.reader else iter(())
