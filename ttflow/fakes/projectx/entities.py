@@ -71,7 +71,8 @@ class Entities:
     def symbol(self, contract_id: str) -> str | None:
         """TradingView's symbol of a contract's id; None for an id that is not one."""
         symbol = from_broker(contract_id, "projectx", utc_now().date())
-        return symbol if symbol != contract_id and instrument(symbol).listed else None
+        known = symbol != contract_id and contract_id.startswith("CON.") and instrument(symbol).listed
+        return symbol if known else None
 
     # What is held
 
