@@ -15,6 +15,7 @@ from made_fills import MONDAY, fills
 
 from ttflow import stats
 from ttflow.errors import RequestError
+from ttflow.plots.report import _of_trades
 from ttflow.stats.figures import KEYS
 from ttflow.stats.meanings import MEANINGS, Summary
 
@@ -197,6 +198,13 @@ def test_excursions_are_drawn_where_prices_are_known():
     assert [f["layout"]["title"]["text"] for f in figures_of(page).values()][-1] == "Excursions"
 
 
+@pytest.mark.parametrize(("count", "window"), [(29, 30), (40, 30), (700, 70), (3000, 250)])
+def test_the_rolling_profit_factor_goes_over_a_tenth_of_the_trades_within_bounds(count, window):
+    net = pd.DataFrame({"net_pnl": [1.0, -1.0] * count, "exit_at": pd.Timestamp(MONDAY)})[:count]
+
+    assert list(_of_trades(net))[1].layout.title.text == f"Profit factor of the last {window} trades"
+
+
 @pytest.mark.parametrize("given", [{"capital": 0}, {"calendar": "moons"}, {"method": "best"}])
 def test_what_cannot_be_reckoned_is_refused_when_it_is_asked_for(given):
     with pytest.raises(RequestError):
@@ -206,7 +214,7 @@ def test_what_cannot_be_reckoned_is_refused_when_it_is_asked_for(given):
 def test_no_fills_give_a_page_that_says_so():
     report = stats.report([])
 
-    assert "no fills yet" in "".join(Page(report.html).text)
+    assert "No fills yet." in "".join(Page(report.html).text)
     assert repr(report) == "<Report no fills yet; write(path) makes a page of it>"
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ttflow.stats.matching import Method
     from ttflow.stats.reading import Fills
 
-WINDOW = 30
-"""Over how many trades the rolling profit factor goes."""
+WINDOWS = (30, 250)
+"""Over how many trades the rolling profit factor goes: a tenth of them, within these bounds."""
 
 TILES = ("net_profit", "profit_factor", "win_rate", "avg_trade", "max_drawdown_pct", "prob_profitable")
 """The figures that stand above a chapter."""
@@ -119,7 +119,9 @@ class _Body:
 
     def __post_init__(self) -> None:
         found = self.of.record
-        head = f"<h1>{escape(self.of.title)}</h1><p class='quiet'>{escape(_told(found))}. {self._basis()}</p>"
+        told = _told(found)
+        said = f"{told[0].upper()}{told[1:]}. {self._basis()}"
+        head = f"<h1>{escape(self.of.title)}</h1><p class='quiet'>{escape(said)}</p>"
         modes = sorted({mode for (mode,) in found.parts("mode")}, key=_place)
         chapters = [self._chapter(mode, first=mode == modes[0]) for mode in modes]
         self.html = "\n".join([head, *chapters, self._changes()])
@@ -202,7 +204,8 @@ class _Body:
 def _of_trades(trades: pd.DataFrame) -> Iterator[Figure]:
     """The drawings of single trades: their results, the rolling profit factor, excursions where known."""
     yield results.distribution(trades)
-    yield results.profit_factor(trades, WINDOW)
+    least, most = WINDOWS
+    yield results.profit_factor(trades, min(max(len(trades) // 10, least), most))
     if "mae" in trades:
         yield results.excursions(trades)
 

@@ -191,7 +191,8 @@ def monthly_returns(days: pd.Series[float]) -> Figure:
                 hovertemplate="%{x} %{y}<br>%{z:+.2f} %<extra></extra>",
             )
         ],
-        height=140 + 34 * len(rows),
+        height=130 + 34 * len(rows),
+        margin_b=32,
         xaxis={"showgrid": False, "side": "bottom", "type": "category", "tickangle": 0},
         yaxis={"showgrid": False, "type": "category", "autorange": "reversed"},
     )
@@ -337,14 +338,14 @@ def profit_factor(
     top = 1.1 * max(2.0, _finite(factor, 0.99), _finite(band["high"], 0.75))
     made = figure(
         title,
-        f"band: {confidence:.0%} of {draws:,} bootstrap draws from each window; above 1 it earned",
+        f"band: {confidence:.0%} of {draws:,} bootstrap draws; above 1 it earned",
         "exit, UTC",
         "gross profit / gross loss",
         [
             go.Scatter(
                 x=band.index,
                 y=band["low"].clip(upper=2 * top),
-                line={"width": 0},
+                line={"width": 0, "shape": "hv"},
                 hoverinfo="skip",
                 showlegend=False,
             ),
@@ -353,14 +354,14 @@ def profit_factor(
                 y=band["high"].clip(upper=2 * top),
                 fill="tonexty",
                 fillcolor="rgba(63, 128, 200, 0.22)",
-                line={"width": 0},
+                line={"width": 0, "shape": "hv"},
                 hoverinfo="skip",
                 name=f"{confidence:.0%} interval",
             ),
             go.Scatter(
                 x=line.index,
                 y=line,
-                line={"color": BLUE, "width": 2},
+                line={"color": BLUE, "width": 2, "shape": "hv"},
                 name="profit factor",
                 hovertemplate="%{x|%Y-%m-%d %H:%M}<br>%{y:.2f}<extra></extra>",
             ),
