@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -392,3 +394,10 @@ def test_levels_are_in_whole_ticks_and_the_front_month_is_usual():
     assert line.resting().limit_price == Decimal("4500")
     assert line.order(Side.SELL, kind=OrderType.STOP, at="0.9").stop_price == Decimal("4500.25")
     assert tt.testing.check_broker is check_broker
+
+
+def test_the_page_about_adapters_names_every_fault_with_what_it_does():
+    page = Path(__file__).parents[2].joinpath("docs", "adapters.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+
+    assert rows == dict(FAULTS)

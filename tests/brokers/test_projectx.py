@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from ttflow.brokers.base import Busy, Link, NotSent, Quote, Report, SignInError, Snapshot
@@ -1230,6 +1231,59 @@ def test_a_key_that_is_revoked_ends_the_hub_and_is_not_tried_again():
         assert at.fake.requests["Auth/loginKey"] == 2
 
     bench(work)
+
+
+_ANY_FAULT = [
+    "none",
+    "lose_answer",
+    "drop",
+    "server_error",
+    "unknown_error",
+    "rate_limit",
+    "refuse",
+    "slow",
+    "expire_token",
+    "close_socket",
+    "hub_close",
+    "duplicate_fill",
+    "late_fill",
+    "out_of_order_fills",
+    "fill_before_answer",
+    "late_trade",
+    "reject_later",
+]
+
+
+@settings_of_hypothesis(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_ANY_FAULT), st.integers(1, 3)), min_size=1, max_size=6))
+def test_whatever_goes_wrong_no_order_is_there_twice_and_every_fill_is_told(script):
+    async def sent(at, broker, kind, quantity):
+        if kind != "none":
+            at.fault(kind)
+        one = order(quantity=quantity)
+        try:
+            await broker.submit(one)
+        except Exception:
+            at.told.append(await broker.find(one))
+        return one
+
+    async def work(at):
+        broker = await at.opened()
+        orders = [await sent(at, broker, *step) for step in script]
+        await at.until(lambda: all(row["status"] != "working" for row in at.fake.exchange.state()["orders"]))
+        done = {one.order_id: sum(row["filled"] for row in at.held(one)) for one in orders}
+        await at.until(lambda: {one.order_id: at.filled(one) for one in orders} == done)
+        await at.until(lambda: broker._hub.up)
+
+        assert max(len(at.held(one)) for one in orders) <= 1
+        assert at.net() == sum(done.values())
+        for one in orders:
+            there = at.held(one)
+            ends = {"filled": "filled", "rejected": "refused"}
+            wanted = ends[there[0]["status"]] if there else "not_found"
+            assert (await broker.find(one)).outcome == wanted
+
+    bench(work, pace=evolve(PACE, look_s=DEADLINE_S), slow_s=0.02, late_s=0.02)
 
 
 def test_closing_twice_and_opening_again_work():

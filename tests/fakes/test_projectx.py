@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -357,6 +359,13 @@ async def test_a_close_names_no_order_and_leaves_no_tag():
 
 def test_every_fault_that_all_fakes_have_is_there_and_some_more():
     assert set(FAULTS) < set(make().faults.known)
+
+
+def test_the_page_about_topstepx_names_every_fault_of_its_own():
+    page = Path(__file__).parents[2].joinpath("docs", "brokers_projectx.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+
+    assert named == set(make().faults.known) - set(FAULTS)
 
 
 @pytest.mark.parametrize(
