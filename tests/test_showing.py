@@ -238,7 +238,7 @@ def test_settings_show_every_table_by_its_dotted_name():
 
 def test_a_page_tells_what_was_asked_each_step_the_order_the_fill_and_the_end():
     told = (
-        evolve(ticket(), statistics={"trades": 43, "profit_factor": 0.7142, "win_rate": None, "mode": "live"})
+        evolve(ticket(), statistics={"trades": 43, "profit_factor": 0.7142, "win_rate": None})
         .note("The ledger holds nothing.", "ledger")
         .sized(Decimal(2), "Two contracts.")
     )
@@ -276,6 +276,13 @@ def test_what_the_alert_said_of_its_position_and_its_clock_is_told():
     assert "as a limit 4999 order, to hold nothing with the market at 5000.25." in page
     assert "It came at 2026-03-02 15:00:00 UTC, and was fired at 2026-03-02 14:59:58." in page
     assert "The ledger held short 2, 0.5 of ours to one of the strategy's." in page
+
+
+def test_a_clock_that_agrees_is_told_once():
+    page = ticket(alert(timenow="2026-03-02T15:00:00Z")).explain()
+
+    assert "It came at 2026-03-02 15:00:00 UTC." in page
+    assert "was fired" not in page
 
 
 def test_an_order_that_is_not_given_is_named():

@@ -95,14 +95,9 @@ def _signed(position: Decimal) -> str:
 
 
 def _statistics(ticket: Ticket) -> str:
-    known = {name: ticket.statistics[key] for key, name in FIGURES.items() if _known(ticket, key)}
-    told = ", ".join(f"{name} {_figure(value)}" for name, value in known.items())
+    values = ((name, ticket.statistics.get(key)) for key, name in FIGURES.items())
+    told = ", ".join(f"{name} {_figure(value)}" for name, value in values if value is not None)
     return f"The strategy's statistics at that moment: {told}." if told else ""
-
-
-def _known(ticket: Ticket, key: str) -> bool:
-    value = ticket.statistics.get(key)
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _figure(value: float) -> str:

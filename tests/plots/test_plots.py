@@ -2,6 +2,7 @@
 
 import math
 from datetime import timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -112,6 +113,13 @@ def drawn(replayed):
 
 def test_every_figure_is_tried_here(drawn):
     assert set(drawn) == set(EMPTY) == set(plots.__all__) - {"TEMPLATE"}
+
+
+@pytest.mark.parametrize("name", sorted(plots.__all__))
+def test_every_figure_is_in_the_page(name):
+    page = Path(__file__).parents[2].joinpath("docs", "plots.md").read_text(encoding="utf-8")
+
+    assert f"tt.plots.{name}" in page
 
 
 @pytest.mark.parametrize("name", EMPTY)

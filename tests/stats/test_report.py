@@ -17,7 +17,7 @@ from ttflow import stats
 from ttflow.errors import RequestError
 from ttflow.plots.report import _of_trades
 from ttflow.stats.figures import KEYS
-from ttflow.stats.meanings import MEANINGS, Summary
+from ttflow.stats.meanings import MEANINGS
 
 EVIL = "</script><script>document.title='taken'</script><img src=http://evil.example/x>"
 
@@ -246,10 +246,11 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(several):
 
 
 def test_a_summary_is_a_dict_that_shows_itself():
-    shown = Summary(stats.summary(made(count=3), capital=1000))
+    shown = stats.summary(made(count=3), capital=1000)
     rows = {row[0]: row[1] for row in Page(shown._repr_html_()).rows}
 
-    assert dict(shown) == stats.summary(made(count=3), capital=1000)
+    assert list(shown) == list(KEYS)
+    assert isinstance(shown, dict)
     assert rows["win rate" + MEANINGS["win_rate"].text] == "66.7%"
 
 
