@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from pydantic import ValidationError
 
@@ -44,6 +44,9 @@ from ttflow.ticket import Ticket
 from ttflow.tradingview import MOST_IMPORTED, written
 from ttflow.webhook import Receipt
 from ttflow.words import plain
+
+if TYPE_CHECKING:
+    from ttflow.rerun.forking import Fork
 
 log = logging.getLogger("ttflow.desk")
 
@@ -94,6 +97,7 @@ class Desk:
         self._effects: dict[int, tuple[Effect, ...]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
+        self._forks: list[Fork] = []
         self.notifier: Notifier | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._lost: dict[str, datetime] = {}
@@ -102,6 +106,7 @@ class Desk:
         self._conflation = Conflation(self._keep_prices)
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
+        self._filled: Counter[str] = Counter()
         self._recorded = self._since_checkpoint = 0
         self._decided_at = self._kept_at = 0.0
 
@@ -179,6 +184,7 @@ class Desk:
             price=self.see_price,
             link=self.link,
             watched=self.engine.watched_at,
+            fills=self._filled.__getitem__,
         )
 
     async def _connected(self, group: str) -> None:
@@ -197,6 +203,8 @@ class Desk:
     async def stop(self) -> None:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
         self._stopping = True
+        for fork in self._forks:
+            fork.stop()
         if self._timer:
             self._timer.cancel()
         await self._conflation.stop()
@@ -438,6 +446,8 @@ class Desk:
 
     async def _report(self, report: Report) -> None:
         """Journal what a broker said; a journal that can't be written now is tried again until it can."""
+        if report.fills and (order := self.engine.state.orders.get(report.order_id)):
+            self._filled[order.account_group] += 1
         pause = 0.1
         while True:
             try:
@@ -587,6 +597,22 @@ class Desk:
         """Call `listener(seq, changes)` for every committed decision; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def fork(self, flow: FlowFunction, *, name: str | None = None, since: int | None = None) -> Fork:
+        """Run another flow in shadow beside this one: the same inputs, all on paper, nothing here touched.
+
+        It begins flat now, or behind the input with the seq `since` (0: the whole journal) and catches up; it
+        ends with the desk. `name` is the flow's own by default. Raises RequestError where the desk doesn't
+        run, for such a seq or name that can't be, and whatever the flow function raises.
+        """
+        from ttflow.rerun.forking import Fork
+
+        if not hasattr(self, "keepers") or self._stopping:
+            raise RequestError("The desk doesn't run; start it before you fork it, or use tt.replay.")
+        named = name or str(getattr(flow, "__name__", "fork"))
+        fork = Fork(self, flow, name=named, since=since)
+        self._forks.append(fork)
+        return fork
 
     def statistics(self, ticket: Ticket) -> Mapping[str, Any]:
         """What a ticket's strategy has earned so far in the book that the ticket trades in, live or paper.
