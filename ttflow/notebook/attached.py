@@ -147,12 +147,14 @@ class Attached:
         return self._line.reconnects
 
     def wait(self, seq: int | None = None, timeout: float = BEHIND_S) -> bool:
-        """Wait until input `seq` was seen, by default the last one recorded now; False after `timeout` s.
+        """Wait until input `seq` is decided and seen here, by default the last one kept so far.
+
+        False after `timeout` seconds.
 
         Raises RequestError where the desk doesn't answer, and once it is closed or lost.
         """
         self._line.check()
-        last: int = self._line.get("/api/desk")["recorded"] if seq is None else seq
+        last: int = self._line.get("/healthz")["last_seq"] if seq is None else seq
         return self._line.wait(last, timeout)
 
     def close(self) -> None:
@@ -175,12 +177,14 @@ class Attached:
 
         One of `alerts`, `tickets`, `orders`, `fills`, `trades`, `episodes`, `modes`, `notices`. It is asked
         for once and then grows with the stream. Raises RequestError for another name, where the desk doesn't
-        answer, and once it is closed or lost.
+        answer, and once it is lost; once it is closed, for what was not asked for before.
         """
         self._load(table)
         return self._line.tables.frame(table)
 
     def _load(self, table: str) -> None:
+        if self.state == "closed" and self._line.tables.has(table):
+            return
         self._line.check()
         if self._line.tables.load(table) and not self.wait():
             raise RequestError(

@@ -237,7 +237,9 @@ class Flowing:
         """The nodes, parents first."""
         nodes = source.view("graph")
         return {
-            "nodes": [{**node, "name": clip(node["name"]), "detail": clip(node["detail"])} for node in nodes]
+            "nodes": [
+                {**node, "name": clip(node["name"]), "detail": clip(node["detail"], 32)} for node in nodes
+            ]
         }
 
 

@@ -49,6 +49,10 @@ class Tables:
                     self._rows[name][_key(table, row)] = {**known, **row}
                     self._versions[name] += 1
 
+    def has(self, name: str) -> bool:
+        """Whether a table was loaded."""
+        return name in self._versions
+
     def load(self, name: str) -> bool:
         """Ask for all rows of a table, unless it was loaded; says whether it asked.
 
