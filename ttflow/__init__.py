@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ttflow.journal import Journal
     from ttflow.notebook import attach
     from ttflow.order import Fill, Order
-    from ttflow.rerun import replay
+    from ttflow.rerun import compare, replay, sweep
     from ttflow.settings import Settings
     from ttflow.ticket import Ticket
 
@@ -36,12 +36,14 @@ __all__ = [
     "TtflowError",
     "attach",
     "brokers",
+    "compare",
     "notebook",
     "operators",
     "parse_alert",
     "plots",
     "replay",
     "stats",
+    "sweep",
     "testing",
 ]
 
@@ -56,8 +58,10 @@ _HOMES = {
     "Ticket": "ttflow.ticket",
     "TtflowError": "ttflow.errors",
     "attach": "ttflow.notebook",
+    "compare": "ttflow.rerun",
     "parse_alert": "ttflow.alert",
     "replay": "ttflow.rerun",
+    "sweep": "ttflow.rerun",
 }
 
 

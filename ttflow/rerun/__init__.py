@@ -9,7 +9,20 @@ flow would have sent other orders than the brokers reported on, so every account
 
 from __future__ import annotations
 
+from ttflow.rerun.comparing import Comparison, compare
 from ttflow.rerun.result import Replayed
 from ttflow.rerun.running import Difference, replay, verify
+from ttflow.rerun.sources import trade_alerts
+from ttflow.rerun.sweeping import Swept, sweep
 
-__all__ = ["Difference", "Replayed", "replay", "verify"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Replayed",
+    "Swept",
+    "compare",
+    "replay",
+    "sweep",
+    "trade_alerts",
+    "verify",
+]
