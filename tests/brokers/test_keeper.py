@@ -260,3 +260,38 @@ def test_money_is_written_exactly(money):
     told = asked("desk", Snapshot(account="main", positions={}, **{money: Decimal("0.10")}))
 
     assert told[money] == "0.10"
+
+
+class Moving(Line):
+    """A broker that fills something while it is asked what the account holds, so many times."""
+
+    def __init__(self, times):
+        super().__init__(snapshots=(Snapshot(account="main", positions={"ESZ2026": Decimal(2)}),))
+        self.times = times
+
+    async def snapshot(self):
+        if self.asked < self.times:
+            fill = {"fill_id": str(self.asked), "quantity": "1", "price": "100"}
+            self.tell(Report(order_id="tt-1", outcome="accepted", fills=(fill,)))
+        return await super().snapshot()
+
+
+def test_what_is_held_is_told_only_when_no_fill_came_in_while_it_was_asked():
+    line = Moving(times=2)
+
+    async def work(keeper, heard):
+        await heard.until(lambda: heard.snapshots)
+        assert line.asked == 3
+        assert len(heard.reports) == 2
+
+    keeping(line, work)
+
+
+def test_a_broker_that_never_comes_to_rest_is_asked_again_later():
+    line = Moving(times=4)
+
+    async def work(keeper, heard):
+        await heard.until(lambda: heard.snapshots)
+        assert line.asked == 5
+
+    keeping(line, work, busy_s=0.01)

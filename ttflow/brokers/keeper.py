@@ -17,6 +17,7 @@ log = logging.getLogger("ttflow.brokers")
 
 State = Literal["not live", "connecting", "connected", "lost", "refused"]
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_LOOKS = 3  # at what is held, each time that it is asked for
 
 
 class Keeper:
@@ -25,7 +26,7 @@ class Keeper:
     `send` journals a report, `tell` a snapshot (as `asked` makes it), `price` takes a quote, `link` hears
     that the connection was lost or came back. `watched` says which symbols are held or have orders. What the
     accounts hold is asked every `every_s` seconds, every `busy_s` while anything is watched, and after each
-    new connection.
+    new connection. `fills` counts the group's fills that were told by answers, which are not heard here.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Keeper:
         every_s: float = 120.0,
         busy_s: float = 30.0,
         open_s: float = 30.0,
+        fills: Callable[[str], int] = lambda group: 0,
     ) -> None:
         self.group, self.broker, self.state = group, broker, "not live"
         self._send, self._tell, self._price, self._link, self._watched = send, tell, price, link, watched
         self._every_s, self._busy_s, self._open_s = every_s, busy_s, open_s
+        self._fills, self._filled = fills, 0
         self._heard: asyncio.Queue[Report | Snapshot] = asyncio.Queue()
         self._asked, self.opened = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,16 +115,30 @@ class Keeper:
         try:
             async with asyncio.timeout(self._open_s):
                 await self.broker.watch(self._watched(self.group))
-                snapshots = await self.broker.snapshot()
+                snapshots = await self._steady()
         except Exception as error:
             log.warning("%s: what the accounts hold can't be asked: %r", self.group, error)
             return
         for snapshot in snapshots:
-            self._heard.put_nowait(snapshot)  # behind the reports that explain it
+            self._heard.put_nowait(snapshot)  # behind the fills that it is made of
+
+    async def _steady(self) -> tuple[Snapshot, ...]:
+        """Snapshots while whose reading no fill was told: an older one would look like a trade by hand."""
+        for _ in range(_LOOKS):
+            before = self._moves
+            found = await self.broker.snapshot()
+            if self._moves == before:
+                return found
+        raise TimeoutError(f"fills came in during each of {_LOOKS} looks")
+
+    @property
+    def _moves(self) -> int:
+        return self._filled + self._fills(self.group)
 
     def _hear(self, told: Told) -> None:
         """Take what the broker says by itself; never waits, never raises."""
         if isinstance(told, Report | Snapshot):
+            self._filled += isinstance(told, Report) and bool(told.fills)
             self._heard.put_nowait(told)
         elif isinstance(told, Quote):
             self._price(told.symbol, told.price)
