@@ -187,6 +187,11 @@ class Scene:
         """What a person does at the broker, past the desk: an order of their own in what was traded there."""
         exchange = self.fakes[group].exchange
         symbol = next(symbol for _, symbol in exchange.holdings)
+        like = {
+            name: value
+            for name, value in next(iter(exchange.orders.values())).extra.items()
+            if name in ("name", "instrument_type", "action", "effect", "time_in_force", "source")
+        }
         exchange.work(
             exchange.place(
                 account=self.fakes[group].account,
@@ -194,7 +199,7 @@ class Scene:
                 side=Side(side),
                 quantity=Decimal(quantity),
                 type=OrderType.MARKET,
-                extra={"by_hand": True},
+                extra={**like, "by_hand": True},
             )
         )
         await self.price(PRICE, group)
@@ -249,9 +254,14 @@ class Scene:
         return [row for row in self.orders(group) if not row.ended]
 
     def ticket(self, alert_id: str) -> Any:
-        """The one ticket of an alert."""
+        """The one ticket of an alert, as the journal has it."""
         (row,) = self.desk.reader.rows("tickets", alert_id=alert_id)
         return row
+
+    async def ends(self, alert_id: str, status: str) -> None:
+        """Wait until the ticket of an alert has its outcome, and hold it to what is expected."""
+        await self.until(lambda: self.ticket(alert_id)["status"] in OUTCOMES, f"the end of {alert_id}")
+        assert self.ticket(alert_id)["status"] == status, self.told()
 
     def guarded(self, quantity: int = 2, group: str = "desk") -> bool:
         """Whether a position stands with its stop and its target, both of its size, and is known to."""
@@ -398,21 +408,31 @@ class Scene:
 
 @asynccontextmanager
 async def on_stage(
-    folder: Path, groups: Mapping[str, Venue], *, live: bool = True, changes: Mapping[str, Any] | None = None
+    folder: Path,
+    groups: Mapping[str, Venue],
+    *,
+    live: bool = True,
+    changes: Mapping[str, Any] | None = None,
+    struck: str = "",
 ) -> AsyncIterator[Scene]:
     """Serve a fake for each group, start a desk that trades at them, and check the replay in the end.
 
-    `changes` go into the groups' settings.
+    `changes` go into the groups' settings, `struck` is a fault that strikes the sign-in.
     """
     journal = folder / "ttflow.db"
     served = {name: await serve(venue.make()) for name, venue in groups.items()}
     for one in served.values():
         one.fake.exchange.price(SYMBOL, Decimal(PRICE))
+        if struck:
+            one.fake.faults.ask(struck)
     addresses = {name: one.address for name, one in served.items()}
     given = settings(journal, groups, addresses, live=live, changes=changes)
     fakes = {name: one.fake for name, one in served.items()}
     try:
         async with aiohttp.ClientSession() as http, Desk(given) as desk:
+            if live and not struck:
+                async with asyncio.timeout(DEADLINE_S):
+                    await asyncio.gather(*(keeper.opened.wait() for keeper in desk.keepers.values()))
             yield Scene(desk, fakes, addresses, http, [])
     finally:
         for one in served.values():
@@ -453,13 +473,16 @@ def settings(
     )
 
 
-def play(folder: Path, venue: Venue, work: Callable[[Scene], Awaitable[Any]], **more: Any) -> None:
+def play(
+    folder: Path, venue: Venue, work: Callable[[Scene], Awaitable[Any]], *, laws: bool = True, **more: Any
+) -> None:
     """Let `work` use a desk with one live group, `desk`, at a venue; then hold both to the laws."""
 
     async def main() -> None:
         async with on_stage(folder, {"desk": venue}, **more) as scene:
             await work(scene)
-            await rest(scene)
+            if laws:
+                await rest(scene)
 
     asyncio.run(main())
 

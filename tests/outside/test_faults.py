@@ -33,6 +33,17 @@ async def leave(scene):
 
 
 @pytest.mark.parametrize(("venue", "kind"), FAULTS, ids=named)
+def test_a_fault_at_the_sign_in_or_at_what_follows_it_is_survived(tmp_path, venue, kind):
+    async def work(scene):
+        await scene.enter()
+        await scene.until(lambda: scene.held() or not scene.standing() or in_doubt(scene), "decided")
+        await scene.decide_doubts()
+        await leave(scene)
+
+    play(tmp_path, venue, work, struck=kind)
+
+
+@pytest.mark.parametrize(("venue", "kind"), FAULTS, ids=named)
 def test_a_fault_at_an_entry_costs_nothing_but_the_entry(tmp_path, venue, kind):
     async def work(scene):
         await scene.fault(kind)
@@ -45,11 +56,22 @@ def test_a_fault_at_an_entry_costs_nothing_but_the_entry(tmp_path, venue, kind):
 
 
 @pytest.mark.parametrize(("venue", "kind"), FAULTS, ids=named)
-def test_a_fault_at_an_exit_does_not_keep_it_in(tmp_path, venue, kind):
+def test_a_fault_while_an_exit_withdraws_protection_does_not_keep_it_in(tmp_path, venue, kind):
     async def work(scene):
         await scene.enter()
         await scene.until(scene.guarded, "guarded")
         await scene.fault(kind)
+        await leave(scene)
+
+    play(tmp_path, venue, work)
+
+
+@pytest.mark.parametrize(("venue", "kind"), FAULTS, ids=named)
+def test_a_fault_that_strikes_an_exit_itself_twice_does_not_keep_it_in(tmp_path, venue, kind):
+    async def work(scene):
+        await scene.alert("buy", quantity=2)
+        await scene.until(lambda: scene.held() == 2, "held")
+        await scene.fault(kind, 2)
         await leave(scene)
 
     play(tmp_path, venue, work)

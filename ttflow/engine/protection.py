@@ -26,6 +26,10 @@ PATIENCE = timedelta(seconds=5)
 """How long a position may stand without the protection that it is to have."""
 
 
+STANDS = frozenset({OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED})
+"""What an order is when its broker has taken it."""
+
+
 class Wanted(NamedTuple):
     """One protective order as it should stand."""
 
@@ -156,7 +160,13 @@ class Protection(Reports):
         if missing and not any(order.cancelling for order in standing) and not self._pausing(ledger):
             if self.closable(ledger):  # where the broker shows no position, a stop would open one
                 self._place(key, missing)
-        elif not missing and ledger.bracket and ledger.bracket.refused and not ledger.flat:
+        elif (
+            not missing
+            and ledger.bracket
+            and ledger.bracket.refused
+            and not ledger.flat
+            and all(order.status in STANDS for order in standing)  # what is only on its way may be refused
+        ):
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
 
     def closable(self, ledger: Ledger) -> Decimal:
