@@ -43,9 +43,10 @@ class Activity:
         if row.seq == self.seq and row.order_id in self.ids[-_AT_ONCE:]:
             return self
         opening = Opening(row.submitted_at, row.strategy, row.root, row.side, row.quantity)
-        since = row.submitted_at - LATELY
-        old = sum(one.at <= since for one in self.openings)
-        old = max(old, len(self.openings) + 1 - MOST)
+        since, known = row.submitted_at - LATELY, len(self.openings)
+        old = max(0, known + 1 - MOST)
+        while old < known and self.openings[old].at <= since:
+            old += 1
         return evolve(
             self,
             seq=row.seq,

@@ -13,7 +13,7 @@ from ttflow.clock import InputClock
 from ttflow.engine.contracts import Contracts
 from ttflow.engine.viewing import Look
 from ttflow.flow import Flow
-from ttflow.graph import Node
+from ttflow.graph import Graph, Node
 from ttflow.settings import Settings
 from ttflow.settings.instruments import table
 from ttflow.settings.limits import Limits
@@ -50,12 +50,12 @@ class Passing(Contracts):
         self._rules: dict[str, StrategyRule] = {}
         self._bound.clear()
         self._opted: dict[str, str] = {}
-        self.watched_money = frozenset(_watched(settings))
         self.held.clear()  # what the old flow held goes through the new one
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
         self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
+        self.watched_money = frozenset(_watched(settings, self.flow.graph))
         self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
         self.result.observable.subscribe(self._arrive)
         self._passing: Ticket | None = None
@@ -141,14 +141,22 @@ def _overridden(settings: Settings, overrides: Iterable[Override]) -> Settings:
     return settings.model_copy(update={"groups": MappingProxyType(groups)})
 
 
-def _watched(settings: Settings) -> Iterator[str]:
-    """The groups whose accounts are weighed at every price: a firm's floor or a limit in money needs it."""
+_BLIND = frozenset({"allow", "session", "expire", "throttle", "enrich", "sizing", "limits"})
+"""The operators that read no day and no peak but where the settings make them."""
+
+
+def _watched(settings: Settings, graph: Graph) -> Iterator[str]:
+    """The groups whose accounts' days and peaks are kept up: a firm, a limit or a user's flow asks."""
+    steps = (node for node in graph.nodes if node.kind in ("operator", "reactivex"))
     in_money = [settings.limits, *(one.limits for one in settings.strategies.values())]
-    everywhere = any(limits and (limits.day_loss or limits.drawdown) for limits in in_money)
+    everywhere = any(node.name not in _BLIND for node in steps) or any(map(_money, in_money))
     for name, group in settings.groups.items():
-        own = group.limits.day_loss or group.limits.drawdown
-        if everywhere or own or group.firm:
+        if everywhere or _money(group.limits) or group.firm:
             yield name
+
+
+def _money(limits: Limits) -> bool:
+    return bool(limits.day_loss or limits.drawdown or limits.stop_fits_room)
 
 
 def brought(mine: Ticket, theirs: Ticket) -> Ticket:
