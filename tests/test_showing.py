@@ -17,7 +17,7 @@ from ttflow.alert import Level
 from ttflow.explaining import ENDINGS
 from ttflow.order import Fill, Leg, Order, OrderStatus, Trade
 from ttflow.showing import Told, line, table, written
-from ttflow.ticket import Reason, Status
+from ttflow.ticket import Plan, Reason, Status
 from ttflow.words import OrderType, Side, evolve
 
 AT = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -292,6 +292,14 @@ def test_an_order_that_is_not_given_is_named():
 
     assert "Its order is tt-1." in page
     assert page.count("Filled at") == 1
+
+
+def test_what_is_still_to_be_done_is_told_until_it_is_done():
+    plan = Plan(side=Side.SELL, closing=Decimal(2), opening=Decimal("1.0"))
+    waiting = evolve(ticket(), plan=plan, status=Status.ORDERED)
+
+    assert "It still closes 2 and opens 1." in waiting.explain()
+    assert "still" not in evolve(waiting, status=Status.FILLED).explain()
 
 
 def test_both_legs_of_a_reversal_are_told_but_no_other_accounts():

@@ -113,6 +113,8 @@ def drawn(replayed):
 
 def test_every_figure_is_tried_here(drawn):
     assert set(drawn) == set(EMPTY) == set(plots.__all__) - {"TEMPLATE"}
+    assert dir(plots) == sorted(plots.__all__)
+    assert not hasattr(plots, "candles")
 
 
 @pytest.mark.parametrize("name", sorted(plots.__all__))

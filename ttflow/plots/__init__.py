@@ -13,15 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttflow.plots.curves import drawdown, equity, monthly_returns
     from ttflow.plots.execution import exposure, latency, slippage
-    from ttflow.plots.results import (
-        distribution,
-        drawdown,
-        equity,
-        excursions,
-        monthly_returns,
-        profit_factor,
-    )
+    from ttflow.plots.results import distribution, excursions, profit_factor
     from ttflow.plots.theme import TEMPLATE
 
 __all__ = [
@@ -38,8 +32,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "curves": ("drawdown", "equity", "monthly_returns"),
     "execution": ("exposure", "latency", "slippage"),
-    "results": ("distribution", "drawdown", "equity", "excursions", "monthly_returns", "profit_factor"),
+    "results": ("distribution", "excursions", "profit_factor"),
     "theme": ("TEMPLATE",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

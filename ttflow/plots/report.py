@@ -1,7 +1,7 @@
 """A track record on one page: what was earned, by whom, in which mode, with every figure explained.
 
 The rule of this room: modes are never added together, since paper money is nobody's; figures come from
-`ttflow.stats` and drawings from `ttflow.plots.results`.
+`ttflow.stats`, and drawings from this package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ttflow.errors import RequestError
-from ttflow.plots import results
+from ttflow.plots import curves, results
 from ttflow.plots.page import framed, page
 from ttflow.plots.theme import counted
 from ttflow.stats.curves import CAPITAL, Calendar, daily, drawdown, equity
@@ -151,10 +151,10 @@ class _Body:
         """The tiles, the drawings and the table of some trades; the `whole` has more drawings."""
         of: Any = {"capital": self.of.capital, "calendar": self.of.calendar}
         curve = equity(part, capital=self.of.capital)
-        drawings = [self._drawn(results.equity(curve, self._modes_of(part)))]
-        drawings += [self._drawn(results.drawdown(drawdown(curve)))]
+        drawings = [self._drawn(curves.equity(curve, self._modes_of(part)))]
+        drawings += [self._drawn(curves.drawdown(drawdown(curve)))]
         if whole:
-            drawings += [self._drawn(results.monthly_returns(daily(part, **of)))]
+            drawings += [self._drawn(curves.monthly_returns(daily(part, **of)))]
             drawings += [f"<div class='pair'>{''.join(map(self._drawn, _of_trades(part.trades)))}</div>"]
         columns = {
             str(name): dict(zip(MEANINGS, column, strict=True)) for name, column in sides(part, **of).items()

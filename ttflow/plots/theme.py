@@ -33,6 +33,9 @@ MODES: Mapping[str, str] = {"live": TEAL, "paper": BLUE, "halted": RED, "backtes
 LONGEST = 60
 """How many characters of a text that users wrote are shown."""
 
+NO_TRADES = "No trade is closed yet."
+"""What a figure of no trades says."""
+
 HEIGHT = 380
 """How high a figure is unless it needs otherwise, in pixels; its width is that of its place."""
 
