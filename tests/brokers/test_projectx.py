@@ -421,6 +421,18 @@ def test_the_contract_is_the_one_of_that_very_name_asked_for_once():
     bench(work)
 
 
+def test_the_first_contract_that_is_found_need_not_be_the_one(monkeypatch):
+    async def work(at):
+        found = at.fake.entities.contracts
+        monkeypatch.setattr(at.fake.entities, "contracts", lambda text: found(text)[::-1])
+        broker = await at.opened()
+        await broker.submit(one := order())
+
+        assert [row["symbol"] for row in at.held(one)] == ["ESZ2026"]
+
+    bench(work)
+
+
 def test_a_contract_that_is_not_there_is_refused_and_nothing_is_sent():
     async def work(at):
         broker = await at.opened()
@@ -1187,6 +1199,55 @@ def test_an_order_older_than_the_gap_is_caught_up_with_too():
     bench(work)
 
 
+def test_a_gap_is_looked_into_with_a_margin_since_clocks_differ():
+    async def work(at):
+        broker = await at.opened(clock=lambda: datetime.now(UTC) + timedelta(minutes=30))
+        for hub in at.fake.hubs:
+            hub.subscribed.clear()
+        await broker.submit(one := order())
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        assert at.filled(one) == 1
+
+    bench(work, pace=evolve(PACE, look_s=DEADLINE_S))
+
+
+def test_the_reason_of_a_closed_hub_is_told():
+    async def work(at):
+        await at.opened()
+        at.fault("hub_close")
+        await at.until(lambda: at.links() == [False, True])
+
+        link = next(told for told in at.told if isinstance(told, Link))
+        assert link.reason == "TopstepX closes the hub: the fake was told to"
+
+    bench(work)
+
+
+def test_a_hub_that_hears_our_pings_does_not_hang_up():
+    async def work(at):
+        await at.opened()
+        ends = asyncio.get_running_loop().time() + 0.6
+        await at.until(lambda: asyncio.get_running_loop().time() > ends)
+
+        assert (at.links(), at.fake.requests["hubs/user"]) == ([], 1)
+
+    bench(work, patience_s=0.3)
+
+
+def test_what_another_program_of_the_user_orders_is_not_told():
+    async def work(at):
+        await at.opened()
+        theirs = at.fake.exchange.place(**{**_market_sell(), "client_id": "their-1"})
+        at.fake.exchange.work(theirs)
+        await at.until(lambda: any(isinstance(told, Snapshot) for told in at.told))
+
+        assert [told for told in at.told if isinstance(told, Report)] == []
+
+    bench(work)
+
+
 def test_the_first_time_only_orders_that_stand_are_told_with_what_is_filled_of_them():
     async def work(at):
         at.price(5000)
@@ -1408,6 +1469,14 @@ def test_an_older_state_of_an_order_changes_nothing():
     older = {**told, "size": 2, "updateTimestamp": (now - timedelta(seconds=1)).isoformat()}
 
     assert mirror.take_order(older).size == 3
+
+
+def test_an_order_that_has_ended_never_comes_back_to_life():
+    mirror = Mirror()
+    mirror.take_order({"id": 7, "status": 3, "size": 1, "customTag": "tt-x"})
+    seen = mirror.take_order({"id": 7, "status": 1, "size": 1, "customTag": "tt-x"})
+
+    assert (seen.ended, seen.answer().outcome) == (True, "cancelled")
 
 
 def test_a_trade_that_was_booked_and_is_taken_back_is_told_to_a_person(caplog):

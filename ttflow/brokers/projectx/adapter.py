@@ -171,7 +171,6 @@ class ProjectX:
             if legs:
                 raise NotSent("TopstepX gets no brackets from ttflow: send the legs by themselves")
             account_id = self._accounts.id(order)
-            placing(order, account_id, "")  # what it can't take needs no contract
             contract_id = await self._contracts.id_of(order.symbol)
             body = placing(order, account_id, contract_id or "")
             await self.session.token()

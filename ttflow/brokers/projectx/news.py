@@ -184,8 +184,7 @@ class News:
             else:
                 await self._take_since(account_id, self._oldest(account_id))
         for seen in tuple(self.mirror.orders.values()):
-            if not first or not seen.ended:
-                self.look(seen)
+            self.look(seen)
         self._heard_at = began
 
     def _oldest(self, account_id: int) -> datetime:
