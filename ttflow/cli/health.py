@@ -42,19 +42,19 @@ def examine(overrides: Mapping[str, Any], show_secret: bool, as_json: bool, *, n
     fine = taken = True
     settings = None
     for finding in _machine():
-        _print(finding, as_json)
+        show(finding, as_json)
     try:
         settings = load(overrides)
     except SettingsError as error:
-        _print(Finding("settings", "fail", str(error)), as_json)
+        show(Finding("settings", "fail", str(error)), as_json)
         return False
     desk = running(settings.journal)
     for finding in _all(settings, overrides, desk):
         fine &= finding.state != "fail"
-        _print(finding, as_json)
+        show(finding, as_json)
     for finding in _tests(settings) if notify else ():
         taken &= finding.state == "ok"
-        _print(finding, as_json)
+        show(finding, as_json)
     _what_to_paste(settings, desk, show_secret, as_json)
     if not as_json:
         runs = "It runs." if desk else "It can start: ttflow serve"
@@ -63,7 +63,8 @@ def examine(overrides: Mapping[str, Any], show_secret: bool, as_json: bool, *, n
     return fine and taken
 
 
-def _print(finding: Finding, as_json: bool) -> None:
+def show(finding: Finding, as_json: bool) -> None:
+    """Print a finding: a line for people, or one JSON object."""
     if as_json:
         json_line(finding._asdict())
         return

@@ -265,24 +265,40 @@ async def _alone(settings: Settings, act: Act) -> int:
 @click.command()
 @click.option("--show-secret", is_flag=True, help="Print the webhook's address with its secret.")
 @click.option("--notify", is_flag=True, help="Send a test message to every channel of [notify].")
+@click.option("--broker", metavar="NAME", help="Only sign in at the broker NAME, or at a group's.")
 @journal_option
 @config_option
 @json_option
-def doctor(show_secret: bool, notify: bool, journal: Path | None, config: Path | None, as_json: bool) -> None:
+def doctor(
+    show_secret: bool,
+    notify: bool,
+    broker: str | None,
+    journal: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
     """See whether the desk can start, and what to paste.
 
     Checks the settings and where they come from, the port, the journal, the token, the brokers and the
     channels of notices. Exit code 0 when the desk can start, 1 when it can't, or when a channel did not
     take its test message.
 
+    With --broker it signs in there, lists the accounts with what they hold, sends nothing, and ends with
+    code 1 when the broker doesn't let it in. It is a session of its own, beside that of a desk that runs.
+
     \b
     Examples:
       ttflow doctor
       ttflow doctor --show-secret
       ttflow doctor --notify
+      ttflow doctor --broker tradovate
     """
-    from ttflow.cli import health
+    from ttflow.cli import health, reaching
 
+    if broker is not None:
+        if not reaching.reach(broker, {"journal": journal, "config": config}, as_json):
+            raise click.exceptions.Exit(1)
+        return
     if not health.examine({"journal": journal, "config": config}, show_secret, as_json, notify=notify):
         raise click.exceptions.Exit(1)
 
