@@ -208,6 +208,18 @@ class TestOutside:
         assert walk.sent[-1].order.leg == "close"
         assert walk.sent[-1].order.reason is None or walk.sent[-1].kind == "submit"
 
+    def test_an_equity_told_before_any_price_was_known_is_not_counted_twice(self):
+        walk = outside()
+        walk.snapshot({}, equity=50_000)
+        send(walk, action="buy", quantity=1, price=5000)
+        walk.filled(walk.orders()[-1], 5000)
+        walk.desk.engine.state.prices.clear()  # as after a journal that knew no price
+        walk.snapshot({"ESH2026": 1}, equity=49_800)
+
+        walk.price("ES1!", 4996)
+
+        assert walk.desk.engine.worth("desk", "main").equity == 49_800
+
     def test_without_the_opt_in_the_alert_is_told_and_not_traded(self):
         walk = at_topstep(**OUTSIDE)
         walk.snapshot({}, equity=50_000)

@@ -245,9 +245,10 @@ class Account:
 
     On paper (`simulated`) `cash` is what it began with and what was realised since, after commissions;
     outside it is what the broker last told. `realised_pnl` and `commission` add up our own fills. `told` is
-    the equity that the broker last told, open profit included, at `told_at`; `told_net` and `told_open` are
-    what our own fills had earned by then, and what was open by our own prices. `peak` is the highest equity
-    seen, `day_start` the equity with which `day` began: the firm's trading day, else the UTC day.
+    the equity that the broker last told, open profit included, at `told_at`; `told_net` is what our own
+    fills had earned by then, and `told_open` what was open by our own prices, None where one was missing.
+    `peak` is the highest equity seen, `day_start` the equity with which `day` began: the firm's trading
+    day, else the UTC day.
     """
 
     account_group: str
@@ -259,7 +260,7 @@ class Account:
     told: Exact | None = None
     told_at: datetime | None = None
     told_net: Exact = ZERO
-    told_open: Exact = ZERO
+    told_open: Exact | None = None
     peak: Exact | None = None
     day: date | None = None
     day_start: Exact | None = None

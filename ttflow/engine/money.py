@@ -68,9 +68,11 @@ class Money(Evidence):
         if account.simulated:
             return Worth(account.cash + opened, seen or self.now, bool(held))
         assert account.told is not None  # looked at above
-        moved = account.realised_pnl - account.commission - account.told_net + opened - account.told_open
+        moved = account.realised_pnl - account.commission - account.told_net
+        if account.told_open is None:  # what was open when it was told can't be taken off
+            return Worth(account.told + moved, account.told_at, bool(held))
         times = [at for at in (account.told_at, seen) if at is not None]
-        return Worth(account.told + moved, max(times), bool(held))
+        return Worth(account.told + moved + opened - account.told_open, max(times), bool(held))
 
     def _seen_at(self, ledger: Ledger) -> datetime:
         price = self.state.prices.get(ticker(ledger.contract or ledger.root))
@@ -82,13 +84,14 @@ class Money(Evidence):
             return
         group, name = told["account_group"], told["account"]
         account = self.account(group, name)
-        opened = [self.open_profit(ledger) or ZERO for ledger in self.state.held_in(group, name)]
+        opened = [self.open_profit(ledger) for ledger in self.state.held_in(group, name)]
+        known = [profit for profit in opened if profit is not None]
         row = evolve(
             account,
             told=Decimal(told["equity"]),
             told_at=self.now,
             told_net=tidy(account.realised_pnl - account.commission),
-            told_open=tidy(sum(opened, ZERO)),
+            told_open=tidy(sum(known, ZERO)) if len(known) == len(opened) else None,
             cash=Decimal(told["cash"]) if told.get("cash") is not None else account.cash,
         )
         self.state.put("accounts", row)
