@@ -134,7 +134,8 @@ def kept(line: pd.Series[float], most: int = MOST) -> list[int]:
     if len(line) <= most:
         return list(range(len(line)))
     places = pd.Series(range(len(line)))
-    values = line.reset_index(drop=True).groupby(places // -(-len(line) * 2 // (most - 2)))
+    stretch = -(-len(line) // ((most - 2) // 2))
+    values = line.reset_index(drop=True).groupby(places // stretch)
     return sorted(
         {0, len(line) - 1, *map(int, values.idxmin().dropna()), *map(int, values.idxmax().dropna())}
     )
