@@ -12,7 +12,7 @@ from tastytrade_line import PATIENCE_S, an_order, credentials, limit, line
 
 from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
 from ttflow.brokers.http import Answer, Unreadable
-from ttflow.brokers.tastytrade import connect, costs, hours
+from ttflow.brokers.tastytrade import connect, costs, hours, session
 from ttflow.brokers.tastytrade.adapter import is_live, streamer_of
 from ttflow.brokers.tastytrade.session import Refused, Session, judged
 from ttflow.brokers.tastytrade.wire import instrument_type, order_body, report_of, told, utc
@@ -1068,6 +1068,21 @@ async def test_a_page_instead_of_a_token_is_read_as_a_refusal():
         desk.fault("no_agent_html")
         with pytest.raises(SignInError, match="a page came instead of an answer"):
             await desk.broker.open(desk.told)
+
+
+@walked
+async def test_a_page_instead_of_a_token_is_no_lasting_refusal(monkeypatch):
+    async with line() as desk:
+        monkeypatch.setattr(session, "PAUSE_S", 0.05)
+        desk.fault("no_agent_html", 2)
+        for _ in range(2):
+            with pytest.raises(NotSent, match="a page came"):
+                await desk.broker.submit(an_order())
+        assert (await desk.state())["requests"]["POST /oauth/token"] == 2
+
+        await asyncio.sleep(0.06)
+        assert (await desk.broker.submit(an_order())).outcome in ("accepted", "filled")
+        assert await desk.ids() == ["tt-1"]
 
 
 @walked

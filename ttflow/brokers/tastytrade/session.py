@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from math import inf
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
@@ -23,7 +24,8 @@ EARLY_S = 60.0
 """How long before its end an access token is renewed, in seconds."""
 
 PAUSE_S = 30.0
-"""How long to leave the broker alone after a 429: it publishes no limits and names no time."""
+"""How long to leave the broker alone after a 429: it publishes no limits and names no time. So long, too,
+after a page instead of an access token."""
 
 PER_PAGE = 50
 MOST_PAGES = 100
@@ -31,6 +33,9 @@ MOST_PAGES = 100
 
 class Refused(TtflowError):
     """The broker read the request and said no, in so many words; nothing of it was done."""
+
+
+_PAGE = "a page came instead of an answer"
 
 
 class Session:
@@ -57,6 +62,7 @@ class Session:
         self._lock = asyncio.Lock()
         self._token, self._until = "", 0.0
         self._refusal: SignInError | None = None
+        self._refused_until = 0.0
 
     # Signing in
 
@@ -64,10 +70,11 @@ class Session:
         """Return an access token that is still good, and not the one that was refused.
 
         Raises SignInError where the broker doesn't let us in. It is asked once only, for repeated failures
-        lock an address out for hours: the refusal stands until `forget`.
+        lock an address out for hours: the refusal stands until `forget`. A page that came in the place of an
+        answer says nothing of the credentials: it stands for `PAUSE_S`, so that an exit gets out after all.
         """
         async with self._lock:
-            if self._refusal:
+            if self._refusal and self._clock() < self._refused_until:
                 raise self._refusal
             if self._clock() >= self._until or self._token == instead_of:
                 await self._renew()
@@ -84,10 +91,14 @@ class Session:
                 body[field] = secret.get_secret_value()
         answer = await self.wire.ask("POST", "/oauth/token", body)
         if answer.status in (400, 401, 403):
+            reason = _reason(answer)
+            lasting = reason is not _PAGE
             self._refusal = SignInError(
-                f"tastytrade doesn't let us in ({answer.status}: {_reason(answer)}); check "
-                "TASTYTRADE_CLIENT_SECRET and TASTYTRADE_REFRESH_TOKEN, then start again"
+                f"tastytrade doesn't let us in ({answer.status}: {reason}); check "
+                "TASTYTRADE_CLIENT_SECRET and TASTYTRADE_REFRESH_TOKEN, then start again",
+                lasting=lasting,
             )
+            self._refused_until = inf if lasting else self._clock() + PAUSE_S
             raise self._refusal
         granted = judged(answer)
         if not granted.get("access_token"):
@@ -166,7 +177,7 @@ def _reason(answer: Answer) -> str:
     try:
         given = answer.json()
     except Unreadable:
-        return "a page came instead of an answer"
+        return _PAGE
     error = given.get("error") if isinstance(given, Mapping) else None
     # OAuth's own refusals are words; the others are objects.
     return (
