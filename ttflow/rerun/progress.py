@@ -80,7 +80,7 @@ class _Terminal:
                 self._progress.stop()
             return
         if self._progress is None:
-            self._progress = Progress(console=Console(stderr=True), transient=True)
+            self._progress = Progress(console=Console(stderr=True, force_terminal=True), transient=True)
             self._progress.start()
             self._task = self._progress.add_task(self._label, total=total)
         self._progress.update(self._task, completed=done, total=total)
