@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttflow import operators as ops
 from ttflow import sample
+from ttflow.cli import main
 from ttflow.desk import Desk
 from ttflow.errors import RequestError
 from ttflow.journal import Reader
@@ -594,3 +596,14 @@ def test_a_replay_of_a_replays_journal_is_identical(story):
             assert list(first.rows_of("tickets")) == list(second.rows_of("tickets"))
             once.unlink()
             twice.unlink()
+
+
+def test_the_command_replays_a_list_of_trades_and_says_how():
+    given_ = ["replay", str(LISTS[0]), "--symbol", "ETHUSDT.P", "--strategy", "theirs"]
+
+    shown, told = CliRunner().invoke(main, given_), CliRunner().invoke(main, [*given_, "--json"])
+
+    assert "every account simulated. Tickets:" in shown.stdout
+    found = json.loads(told.stdout)
+    assert (found["simulated"], found["parted"], found["strategies"][0]["strategy"]) == (True, None, "theirs")
+    assert CliRunner().invoke(main, given_[:2]).exit_code == 1

@@ -119,24 +119,37 @@ def tail(
 @click.option(
     "--verify", "verifies", is_flag=True, help="Only see whether the recorded decisions come again."
 )
+@click.option("--strategy", default="", metavar="NAME", help="Whose trades a list of trades has.")
+@click.option("--symbol", default="", metavar="SYMBOL", help="What they traded; the list doesn't say it.")
+@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="The time zone of their chart.")
 @json_option
-def replay(source: Path, flow: str | None, out: Path | None, verifies: bool, as_json: bool) -> None:
+def replay(
+    source: Path,
+    flow: str | None,
+    out: Path | None,
+    verifies: bool,
+    strategy: str,
+    symbol: str,
+    tz: str,
+    as_json: bool,
+) -> None:
     """Run recorded inputs through a flow again.
 
-    They come in their own time, as fast as they can be decided. SOURCE is a journal, or a file with one alert
-    a line. With --flow every account is simulated. --verify names the first input whose decision differs from
-    the recorded one, and exits with 1.
+    They come in their own time, as fast as they can be decided. SOURCE is a journal, a file with one alert a
+    line, or TradingView's list of trades. A flow that sends other orders than were sent has every account
+    simulated. --verify names the first input whose decision differs from the recorded one, and exits with 1.
 
     \b
     Examples:
       ttflow replay ttflow.db --verify
       ttflow replay ttflow.db --flow mydesk:flow --journal tried.db
+      ttflow replay trend.csv --symbol ETHUSDT.P --tz America/New_York
     """
     from ttflow.cli import replays
 
     if verifies and out:
         raise click.UsageError("--verify writes no journal; leave --journal out.")
-    replays.run(source, flow, out, verifies, as_json)
+    replays.run(source, flow, out, verifies, as_json, strategy=strategy, symbol=symbol, tz=tz)
 
 
 COMMANDS: tuple[Any, ...] = (tail, explain, export, replay)

@@ -15,13 +15,27 @@ from ttflow.terminal import json_line, money, say, table
 from ttflow.words import plain, tidy
 
 
-def run(source: Path, flow: str | None, out: Path | None, verifies: bool, as_json: bool) -> None:
-    """Replay, or verify, and print the result; exits with 1 where a decision differs."""
+def run(
+    source: Path,
+    flow: str | None,
+    out: Path | None,
+    verifies: bool,
+    as_json: bool,
+    *,
+    strategy: str = "",
+    symbol: str = "",
+    tz: str = "UTC",
+) -> None:
+    """Replay, or verify, and print the result; exits with 1 where a decision differs.
+
+    `strategy`, `symbol` and `tz` are what TradingView's list of trades doesn't say.
+    """
     function = load_flow(flow)
     if not verifies:
-        _print(run_again(source, function, out=out), out, as_json)
+        replayed = run_again(source, function, out=out, strategy=strategy, symbol=symbol, tz=tz)
+        _print(replayed, out, as_json)
         return
-    difference = verify(source, function)
+    difference = verify(source, function, progress=None)
     if as_json:
         json_line({"same": difference is None, **(difference._asdict() if difference else {})})
     else:
@@ -41,15 +55,15 @@ def _print(replayed: Replayed, out: Path | None, as_json: bool) -> None:
     if as_json:
         fills = len(replayed.table("fills"))
         told = {"inputs": replayed.inputs, "refused": len(replayed.refused), "tickets": dict(ended)}
+        how = {"simulated": replayed.simulated, "parted": replayed.parted}
         nets = [
             {"strategy": name, "mode": mode, "trades": len(net), "net_pnl": plain(tidy(sum(net, Decimal(0))))}
             for (name, mode), net in sorted(results.items())
         ]
-        json_line({**told, "fills": fills, "trades": len(trades), "strategies": nets})
+        json_line({**told, **how, "fills": fills, "trades": len(trades), "strategies": nets})
         return
-    how = "; every account simulated" if replayed.simulated else ""
     counts = ", ".join(f"{count} {name}" for name, count in ended.most_common()) or "none"
-    click.echo(f"{replayed.inputs} inputs{how}. Tickets: {counts}.")
+    click.echo(f"{replayed.inputs} inputs, {replayed.how}. Tickets: {counts}.")
     rows = [
         (name, mode, str(len(net)), money(sum(net, Decimal(0))))
         for (name, mode), net in sorted(results.items())
