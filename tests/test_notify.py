@@ -1196,7 +1196,7 @@ def kinds_in_the_code():
 def test_every_kind_of_notice_is_in_the_page_and_no_other():
     listed = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert set(listed) == {*kinds_in_the_code(), "halt", "resume", "stopped"}
+    assert set(listed) == {*kinds_in_the_code(), "halt", "reduce", "resume", "stopped"}
     assert listed == sorted(listed)
 
 
