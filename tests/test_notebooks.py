@@ -29,6 +29,7 @@ def test_there_is_something_to_run():
         "02_live.ipynb",
         "03_performance.ipynb",
         "04_own_parts.ipynb",
+        "05_replay_and_what_if.ipynb",
     }
 
 
