@@ -44,9 +44,16 @@ _FIGURES = ("trades", "net_profit", "profit_factor", "win_rate", "max_drawdown",
 class Book:
     """One side of a comparison: its rows by table, and whether its seqs are those of a journal (its id)."""
 
-    rows: Rows
+    source: Rows
     journal_id: str = ""
     how: str = ""
+    _read: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def rows(self, table: str) -> list[Mapping[str, Any]]:
+        """The rows of a table, read once."""
+        if table not in self._read:
+            self._read[table] = list(self.source(table))
+        return self._read[table]
 
     def trades(self) -> list[Trade]:
         """Its round trips, but for imported ones."""
@@ -259,11 +266,11 @@ def totals(book: Book, capital: float = _CAPITAL) -> dict[str, float | int | Non
     """
     tickets = Counter(row["status"] for row in book.rows("tickets"))
     counted: dict[str, float | int | None] = {
-        "alerts": _count(book.rows("alerts")),
+        "alerts": len(book.rows("alerts")),
         "tickets": tickets.total(),
         **{str(status): tickets[status] for status in Status},
-        "orders": _count(book.rows("orders")),
-        "fills": _count(book.rows("fills")),
+        "orders": len(book.rows("orders")),
+        "fills": len(book.rows("fills")),
     }
     return {**counted, **_figures(book.trades(), capital)}
 
@@ -272,10 +279,6 @@ def _figures(trades: list[Trade], capital: float) -> Figures:
     from ttflow.stats import of_trades, summary
 
     return summary(of_trades(trades), capital=capital)
-
-
-def _count(rows: Iterable[object]) -> int:
-    return sum(1 for _ in rows)
 
 
 __all__ = ["Book", "Comparison", "compare", "side_by_side", "totals"]
