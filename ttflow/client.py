@@ -7,6 +7,7 @@ nobody.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hmac
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 WEBHOOK = "/webhook/tradingview"
 TIMEOUT_S = 15.0
+GOODBYE_S = 1.0
 PING_S = 20.0
 """How often a stream asks whether the desk is still there: a machine that vanished says no goodbye."""
 
@@ -272,12 +274,24 @@ async def stream(base: str, token: str | None = None, since: int | None = None) 
     The first one is empty: it says that the connection stands, and that nothing from now on is missed.
     """
     connection = await _connect(base, token, since)
+    ended = False
     try:
         yield ""
         while (message := await connection.read_message()) is not None:
             yield message if isinstance(message, str) else message.decode()
+        ended = True
     finally:
         connection.close()
+        if not ended:
+            await _hear_out(connection)
+
+
+async def _hear_out(connection: WebSocketClientConnection) -> None:
+    """Wait for the answer to a goodbye, so that the socket is closed before its loop is."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_S):
+            while await connection.read_message() is not None:
+                pass
 
 
 async def _connect(base: str, token: str | None, since: int | None) -> WebSocketClientConnection:

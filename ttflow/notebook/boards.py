@@ -83,7 +83,8 @@ class Tape:
         key = _key(row)
         known = self._rows.get(key, {})
         self._tickets += not known
-        self._rows[key] = {**known, **_line(row, self._asked.get(row["seq"]))}
+        blank = {"asked": clip(row["symbol"]), "at": None}
+        self._rows[key] = {**blank, **known, **_line(row, self._asked.get(row["seq"]))}
         self._unseen.add(key)
         if len(self._rows) > TAPE_ROWS:
             gone, _ = self._rows.popitem(last=False)
@@ -102,7 +103,7 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _line(row: Row, alert: Mapping[str, Any] | None) -> Row:
-    """A ticket's line; without its alert, what is known of that already stays."""
+    """A ticket's line; without its alert, it says nothing of what was asked."""
     asked = {}
     if alert is not None:
         words = (alert.get("action"), alert.get("quantity"), row["symbol"])
@@ -116,7 +117,6 @@ def _line(row: Row, alert: Mapping[str, Any] | None) -> Row:
         "status": row["status"],
         "reason": clip(row["reason"], 40),
         "said": clip(said, SAID),
-        **({"asked": clip(row["symbol"]), "at": None} if alert is None and not asked else {}),
         **asked,
     }
 
