@@ -147,6 +147,7 @@ class Scene:
     addresses: Mapping[str, str]
     http: aiohttp.ClientSession
     sent: list[str]
+    number: int = 0
 
     @property
     def fake(self) -> Fake:
@@ -157,8 +158,8 @@ class Scene:
     async def alert(self, action: str, group: str = "desk", **fields: Any) -> str:
         """Send an alert and wait until it is decided; returns its id."""
         usual = {"symbol": SYMBOL, "strategy": "walker", "account_group": group, "price": PRICE}
-        number = len(self.sent) + 1
-        given = {**usual, "id": f"{action} {number}", **fields, "action": action}
+        self.number += 1
+        given = {**usual, "id": f"{action} {self.number}", **fields, "action": action}
         receipt = await self.desk.send(json.dumps(given))
         self.sent.append(receipt.alert_id)
         return str(receipt.alert_id)
@@ -461,6 +462,7 @@ def settings(
         }
         for name, venue in groups.items()
     }
+    made["paper"] = {"broker": "simulator"}
     credentials = {venue.section: venue.credentials for venue in groups.values()}
     return Settings.model_validate(
         {

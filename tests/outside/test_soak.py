@@ -1,0 +1,107 @@
+"""A soak: thousands of alerts over the simulator and every broker's fake, with faults at random.
+
+`TTFLOW_SOAK` says how many alerts, 400 unless set. Whatever went wrong meanwhile, in the end every law
+holds, every exit got out, and the journal replays to the same decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+
+import pytest
+
+from outside.scene import PRICE, VENUES, hurry, on_stage, rest
+from ttflow.order import Leg, OrderStatus
+
+ALERTS = int(os.environ.get("TTFLOW_SOAK", "400"))
+STRATEGIES = tuple(f"s{number}" for number in range(8))
+GROUPS = {venue.name: venue for venue in VENUES}
+LULLS = 4
+"""How often the market comes to rest and every law is checked, the last time at the end."""
+AT_ONCE = 8
+"""How many alerts are on their way at a time."""
+BREAKS_OFF = frozenset({"captcha", "no_agent_html"})
+"""Faults that a person has to end: they are tried one by one elsewhere."""
+
+
+async def soak(folder, seed, alerts):
+    chosen = random.Random(seed)
+    async with on_stage(folder, GROUPS) as scene:
+        for _ in range(LULLS):
+            for _ in range(alerts // (LULLS * AT_ONCE)):
+                await asyncio.gather(*(one(scene, chosen) for _ in range(AT_ONCE)))
+            await calm_down(scene)
+        return counted(scene)
+
+
+async def one(scene, chosen):
+    """One alert, now and then a fault before it or a price after it."""
+    group = chosen.choice((*GROUPS, *GROUPS, "paper"))
+    if group in GROUPS and chosen.random() < 0.1:
+        kinds = sorted(set(scene.fakes[group].faults.known) - BREAKS_OFF)
+        await scene.fault(chosen.choice(kinds), group=group)
+    strategy, action = chosen.choice(STRATEGIES), chosen.choice(("buy", "buy", "sell", "exit", "reverse"))
+    fields = {"strategy": strategy, "price": PRICE}
+    if action in ("buy", "sell"):
+        fields["quantity"] = chosen.randint(1, 3)
+        if chosen.random() < 0.3:
+            fields |= {"stop_loss": {"offset": 10}, "take_profit": {"offset": 20}}
+    await scene.alert(action, group, **fields)
+    if chosen.random() < 0.1:
+        await prices(scene, PRICE + chosen.choice((-12, -6, 0, 0, 6, 12)))
+    await asyncio.sleep(0.001)
+
+
+async def prices(scene, price):
+    for group in GROUPS:
+        await scene.price(price, group)
+
+
+async def calm_down(scene):
+    """Take the faults back, close everything, let a person settle what is in doubt, and check the laws."""
+    for group in GROUPS:
+        for kind in scene.fakes[group].faults.known:
+            await scene.fault(kind, 0, group)
+    for strategy in STRATEGIES:
+        for group in GROUPS:
+            await scene.alert("exit", group, strategy=strategy)
+    deadline = time.monotonic() + 60
+    while not all(flat(scene, group) for group in GROUPS):
+        assert time.monotonic() < deadline, scene.told()
+        await prices(scene, PRICE)
+        for group in GROUPS:
+            await scene.decide_doubts(group)
+        await asyncio.sleep(0.05)
+    await rest(scene)
+
+
+def flat(scene, group):
+    held = [
+        row for row in scene.desk.engine.state.ledgers.values() if row.account_group == group and row.position
+    ]
+    return not held and not scene.standing(group) and not scene.working(group)
+
+
+def counted(scene):
+    orders = [order for group in GROUPS for order in scene.orders(group)]
+    return {
+        "alerts": len(scene.sent),
+        "orders": len(orders),
+        "fills": sum(len(order.fill_ids) for order in orders),
+        "exits": sum(order.leg is Leg.CLOSE for order in orders),
+        "not filled": sum(order.status is not OrderStatus.FILLED for order in orders),
+    }
+
+
+@pytest.mark.slow
+def test_whatever_goes_wrong_in_thousands_of_alerts_every_law_holds_in_the_end(tmp_path, monkeypatch):
+    hurry(monkeypatch.setattr, unmetered=True)
+    began = time.monotonic()
+    done = asyncio.run(soak(tmp_path, 7, ALERTS))
+    print(done, f"{time.monotonic() - began:.1f} s")
+
+    assert done["alerts"] >= ALERTS
+    assert done["fills"] > ALERTS / 2
