@@ -222,6 +222,27 @@ def test_of_the_live_book_only_what_was_entered_since_counts():
     assert set(compared.differences["reason_same"]) == {"NO_POSITION"}
 
 
+def test_what_waits_for_a_time_in_a_fork_has_it_without_another_input():
+    """An order that rests expires; the live one was filled at its broker, and nothing waits there."""
+
+    async def story(desk):
+        fork = desk.fork(ordinary, name="rests")
+        resting = {"order_type": "limit", "limit_price": 90, "price": 100, "cancel_after": 5}
+        await send(desk, action="buy", quantity=1, account_group="live", **resting)
+        await fork.caught_up()
+        before = [str(order.status) for order in fork.result().table("orders")]
+        desk.clock.advance(60)
+        await asyncio.to_thread(_until, lambda: fork.result().table("orders")[0].ended)
+        return before, fork.result()
+
+    before, result = run(story)
+
+    assert before == ["working"]
+    (order,) = result.table("orders")
+    assert str(order.status) == "expired"
+    assert [ticket.seq for ticket in result.table("tickets")] == [order.seq]
+
+
 # It costs nobody else
 
 

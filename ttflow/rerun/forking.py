@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from ttflow.inputs import Input, Kind
 from ttflow.journal import Reader
 from ttflow.rerun.comparing import Book, Comparison, side_by_side
 from ttflow.rerun.result import Replayed
-from ttflow.rerun.running import simulated
+from ttflow.rerun.running import MOST_TICKS, simulated
 from ttflow.rerun.sources import Opened
 from ttflow.words import EPOCH, evolve, to_dict
 
@@ -46,6 +46,9 @@ FAR = 1000
 
 MOST_ALERTS = 100_000
 """How many alerts a fork remembers the results of; beyond, a quarter, the oldest, is let go."""
+
+GRACE = timedelta(seconds=1)
+"""How long after its time a fork does what is due: an input of an earlier time may still be on its way."""
 
 REST_S = 0.05
 """How long a fork rests after one input at most."""
@@ -73,6 +76,7 @@ class Fork:
         self.name = name
         self.error: Exception | None = None
         self._path, self._loop = desk.journal.path, asyncio.get_running_loop()
+        self._clock = desk.clock
         self._groups = Opened(desk.reader).connected() | set(desk.brokers)
         self._engine = _shadow(desk, flow, self._groups)
         self.since = desk.engine.seq if since is None else since
@@ -121,9 +125,10 @@ class Fork:
         try:
             with Reader.open(self._path) as reader:
                 while not self._stopping:
-                    self._news.wait()
+                    self._news.wait(self._pause())
                     self._news.clear()
                     self._catch_up(reader)
+                    self._tick(self._clock() - GRACE)
         except Exception as error:
             self.error = error
             log.exception("the fork %s failed; the desk goes on without it", self.name)
@@ -138,9 +143,27 @@ class Fork:
                 if self._stopping:
                     return
                 began = time.thread_time()
+                self._tick(item.at)
                 self._decide(item)
                 time.sleep(min(time.thread_time() - began, REST_S))  # the desk needs Python's lock too
         self._tell()
+
+    def _pause(self) -> float | None:
+        """How long nothing is due, in seconds; None while nothing waits for a time."""
+        due = self._engine.due
+        return None if due is None else max(REST_S, (due + GRACE - self._clock()).total_seconds())
+
+    def _tick(self, until: datetime) -> None:
+        """Let what waits for a time have it: an order that expires, a ticket that is looked at again.
+
+        A tick of the fork's own has the seq of the input before it, since the journal numbers the others.
+        """
+        for _ in range(MOST_TICKS):
+            due = self._engine.due
+            if due is None or due > until or self._stopping:
+                return
+            at = max(due, self._engine.now)
+            self._decide(Input(seq=self.seq, at=at, kind=Kind.TICK, raw="{}"))
 
     def _decide(self, item: Input) -> None:
         decision = self._engine.apply(simulated(item, self._groups)).decision
