@@ -39,6 +39,8 @@ def named(requirement: str) -> str:
         "py.typed",
         "instruments.csv",
         "firms/firms.toml",
+        "notebook/live.css",
+        "notebook/live.js",
         "sample/alerts.jsonl",
         "plots/report.css",
         "plots/report.js",

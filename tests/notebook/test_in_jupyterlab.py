@@ -141,7 +141,7 @@ def opened(lab, notebook):
             page.wait_for_function(RUNNING, timeout=1000 * LIMIT_S, polling=2000)
             yield page, asked
         finally:
-            shot = os.environ.get("TTFLOW_SCREENSHOTS")
+            shot = os.environ.get("SCREENSHOTS")
             if shot:
                 page.screenshot(path=str(Path(shot, f"{Path(notebook).stem}.png")))
             browser.close()
