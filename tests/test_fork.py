@@ -173,6 +173,19 @@ def test_a_fork_decides_by_its_own_flow_and_tells_both_reasons():
     assert {order.broker for order in fork.result().table("orders")} == {"simulator"}
 
 
+def test_sinks_and_listeners_inside_a_fork_are_not_called():
+    heard = []
+
+    async def story(desk):
+        fork = desk.fork(lambda alerts, desk: ordinary(alerts, desk).to(heard.append).each(heard.append))
+        await send(desk, action="buy", quantity=1, account_group="paper")
+        await fork.caught_up()
+        return fork
+
+    assert len(run(story).fills) == 2
+    assert heard == []
+
+
 def test_a_fork_of_the_whole_journal_is_what_a_replay_of_it_is():
     async def story(desk):
         for number in range(6):

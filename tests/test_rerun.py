@@ -20,11 +20,12 @@ from ttflow import sample
 from ttflow.cli import main
 from ttflow.desk import Desk
 from ttflow.errors import RequestError
+from ttflow.inputs import Input, Kind
 from ttflow.journal import Reader
 from ttflow.journal.connect import sqlite3
 from ttflow.rerun import progress, replay, running, trade_alerts, verify
 from ttflow.settings import Settings
-from ttflow.testing import Clock, ScriptedBroker, alert, body
+from ttflow.testing import NINE, Clock, ScriptedBroker, alert, body
 from ttflow.ticket import Reason
 from ttflow.tradingview import read_trades
 
@@ -607,3 +608,26 @@ def test_the_command_replays_a_list_of_trades_and_says_how():
     found = json.loads(told.stdout)
     assert (found["simulated"], found["parted"], found["strategies"][0]["strategy"]) == (True, None, "theirs")
     assert CliRunner().invoke(main, given_[:2]).exit_code == 1
+
+
+def test_a_report_is_nothing_but_its_time_to_a_flow_that_never_ran():
+    report = Input(seq=3, at=NINE, kind=Kind.REPORT, raw='{"order_id":"tt-1","outcome":"filled"}')
+
+    told = running.simulated(report, frozenset({"live"}))
+
+    assert (told.kind, told.raw, told.seq, told.at) == (Kind.TICK, "{}", 3, NINE)
+
+
+def test_an_order_that_never_left_has_failed_and_is_in_no_doubt():
+    replayed = asked(ScriptedBroker("unsent"), {"action": "buy"})
+
+    (ticket,) = replayed.table("tickets")
+    assert str(ticket.status) == "failed"
+
+
+def test_a_trade_of_one_moment_is_entered_before_it_is_left():
+    text = TRADES.replace("2026-01-02 10:00", "2026-01-02 09:00")
+    made, _ = read_trades(text, strategy="theirs", symbol="AAPL")
+
+    assert [told["action"] for _, told in trade_alerts([*made, *made])] == ["buy", "buy", "exit", "exit"]
+    assert len(replay(made).trades) == 1
