@@ -449,3 +449,29 @@ class TestParkedOrders:
 
         assert walk.orders()[0].status is OrderStatus.FILLED
         assert walk.position() == 2
+
+
+class TestTheDaysProfit:
+    def traded(self, day_profit):
+        """A day that began under the desk's eyes, with one round trip that made 100."""
+        walk = live()
+        walk.snapshot({}, equity=50_000)
+        walk.tick(after=86_400)
+        walk.snapshot({}, equity=50_000)
+        send(walk, action="buy", quantity=100)
+        walk.filled(walk.sent[-1].order, 100)
+        send(walk, action="exit", quantity=None, price=101)
+        walk.filled(walk.sent[-1].order, 101)
+        for _ in range(2):
+            walk.snapshot({}, equity=50_100, day_profit=day_profit)
+        return [row.text for row in walk.rows("notices") if row.kind == "day_profit"]
+
+    @pytest.mark.parametrize("told", ["100", "98.50", "125"])
+    def test_the_brokers_own_that_agrees_but_for_fees_is_fine(self, told):
+        assert self.traded(told) == []
+
+    @pytest.mark.parametrize("told", ["125.01", "-100", "0"])
+    def test_one_that_does_not_is_told_once(self, told):
+        (text,) = self.traded(told)
+
+        assert "our fills say 100" in text

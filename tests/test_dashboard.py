@@ -79,6 +79,28 @@ def test_no_other_file_is_served(tmp_path, name):
     visit(tmp_path, work)
 
 
+def test_the_track_record_is_made_from_the_journal(tmp_path):
+    async def work(visitor):
+        await visitor.alert(price=100)
+        await visitor.alert(action="exit", price=110)
+
+        got = await visitor.ask("/performance")
+
+        assert (got.status, got.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "walker" in got.text
+        assert "default-src 'none'" in got.text  # the page's own policy stands in place of the server's
+
+    visit(tmp_path, work)
+
+
+def test_strangers_see_no_track_record(tmp_path):
+    async def work(visitor):
+        got = await visitor.ask("/performance", headers=FAR)
+        assert (got.status, "<form" in got.text) == (401, True)
+
+    visit(tmp_path, work)
+
+
 # Signing in
 
 

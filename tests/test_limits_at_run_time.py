@@ -1,7 +1,10 @@
 """Limits, halts and states that a person changes while the desk runs: inputs like any other."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from ttflow.engine.orders import day_ends
 from ttflow.order import OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
@@ -138,3 +141,17 @@ def test_an_amount_of_money_is_no_quantity_where_no_operator_reads_it():
 
     assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.SIZED_TO_ZERO)
     assert "no size operator" in ticket.trail[-1].text
+
+
+@pytest.mark.parametrize(
+    ("symbol", "moment", "ends"),
+    [
+        ("AAPL", (2026, 3, 2, 15, 0), (2026, 3, 2, 21, 0)),  # 16:00 in New York
+        ("AAPL", (2026, 3, 2, 22, 0), (2026, 3, 3, 21, 0)),  # after the close: the next session
+        ("AAPL", (2026, 11, 27, 15, 0), (2026, 11, 27, 18, 0)),  # an early close
+        ("ES1!", (2026, 3, 2, 15, 0), (2026, 3, 2, 22, 0)),  # 16:00 in Chicago
+        ("BTCUSDT", (2026, 3, 2, 15, 0), (2026, 3, 3, 0, 0)),  # always open
+    ],
+)
+def test_a_day_order_ends_with_its_markets_session(symbol, moment, ends):
+    assert day_ends(symbol, datetime(*moment, tzinfo=UTC)) == datetime(*ends, tzinfo=UTC)

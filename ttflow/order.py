@@ -248,7 +248,8 @@ class Account:
     the equity that the broker last told, open profit included, at `told_at`; `told_net` is what our own
     fills had earned by then, and `told_open` what was open by our own prices, None where one was missing.
     `peak` is the highest equity seen, `day_start` the equity with which `day` began: the firm's trading
-    day, else the UTC day.
+    day, else the broker's, else the UTC day. `day_net` is what our fills had earned when it began, None where
+    nobody saw it begin; `compared` the last day whose profit was held against the broker's own.
     """
 
     account_group: str
@@ -264,3 +265,5 @@ class Account:
     peak: Exact | None = None
     day: date | None = None
     day_start: Exact | None = None
+    day_net: Exact | None = None
+    compared: date | None = None

@@ -8,10 +8,12 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ttflow.access import SESSION_S, Refusal
 from ttflow.answering import Answering
+from ttflow.dashboard.performance import Performance
 
 _TYPES = {
     "index.html": "text/html; charset=utf-8",
@@ -52,6 +54,11 @@ beside the journal whose name ends in <code>.token</code>.</p>
 @cache
 def _asset(name: str) -> bytes:
     return files(__name__).joinpath(name).read_bytes()
+
+
+@cache
+def _performance(journal: Path) -> Performance:
+    return Performance(journal)
 
 
 def plain_page(title: str, text: str, more: str = '<p><a href="/">To the desk</a></p>') -> str:
@@ -109,6 +116,20 @@ class Index(_Page):
             self.ask("This desk shows itself to those who know its API token.")
 
 
+class TrackRecord(_Page):
+    """`GET /performance`: the track record, for those who may see the page."""
+
+    async def get(self) -> None:
+        """Answer it; its own policy lets nothing in but what it holds."""
+        if not (self.access.knows(self.request) or self.access.is_local(self.request)):
+            self.ask("This desk shows itself to those who know its API token.")
+            return
+        page = await _performance(self.desk.settings.journal.resolve()).page()
+        self.set_header("Content-Type", _TYPES["index.html"])
+        self.clear_header("Content-Security-Policy")
+        self.finish(page)
+
+
 class SignIn(_Page):
     """`/sign-in`: the form by itself, and where it is sent to."""
 
@@ -137,4 +158,4 @@ class Asset(_Page):
 def routes() -> list[tuple[Any, ...]]:
     """The rules of the page."""
     names = "|".join(name.replace(".", r"\.") for name in _TYPES if name != "index.html")
-    return [("/", Index), ("/sign-in", SignIn), (f"/static/({names})", Asset)]
+    return [("/", Index), ("/performance", TrackRecord), ("/sign-in", SignIn), (f"/static/({names})", Asset)]

@@ -7,22 +7,37 @@ our own fills since, and by our own prices where those are fresh.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from ttflow.book.ledger import Ledger
+from ttflow.calendars import trading_day
 from ttflow.engine.base import SIMULATOR
 from ttflow.engine.evidence import Evidence
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Account
-from ttflow.words import ZERO, evolve, tidy
+from ttflow.words import ZERO, evolve, plain, tidy
 
 FRESH = timedelta(seconds=60)
 """How old the price of what is held, or a broker's own word on its equity, may be."""
 
 IDLE = timedelta(minutes=10)
 """How old a broker's word may be while nothing is held: then only our own fills can change it."""
+
+
+_MOMENT = timedelta(microseconds=1)
+
+NEAR, NEAR_PART = Decimal(25), Decimal("0.05")
+"""How far a day's profit may be from the broker's own, in money or as a part of it, and count as the same."""
+
+_ROLLS = {
+    "tradovate": ("17:00", "America/Chicago"),
+    "projectx": ("17:00", "America/Chicago"),
+    "tastytrade": ("00:00", "America/New_York"),
+}
+"""When the day of an outside broker begins."""
 
 
 class Worth(NamedTuple):
@@ -96,6 +111,25 @@ class Money(Evidence):
         )
         self.state.put("accounts", row)
         self.weighed[group, name] = None
+        if told.get("day_profit") is not None:
+            self._compare_day(row, Decimal(told["day_profit"]))
+
+    def _compare_day(self, account: Account, told: Decimal) -> None:
+        """Hold the day's profit of our own fills against the broker's, once a day, while nothing is held.
+
+        Brokers differ in what they count as fees, so a small difference is none.
+        """
+        name = (account.account_group, account.account)
+        if account.day_net is None or account.compared == account.day or self.state.held_in(*name):
+            return
+        ours = tidy(account.realised_pnl - account.commission - account.day_net)
+        if self.day_of(*name) != account.day or abs(told - ours) <= max(NEAR, abs(told) * NEAR_PART):
+            return
+        self.state.put("accounts", evolve(account, compared=account.day))
+        text = (
+            f"{'/'.join(name)}: the broker says that today made {plain(told)}, our fills say {plain(ours)}."
+        )
+        self.notice("day_profit", "warning", text)
 
     def balanced(self, group: str, name: str) -> Account:
         """An account with its day and its peak brought up to what it is worth now; nothing is written."""
@@ -105,7 +139,9 @@ class Money(Evidence):
             return account
         row = account
         if account.day != today:
-            row = evolve(row, day=today, day_start=tidy(equity))
+            seen = account.day is not None and not self.state.held_in(group, name)
+            net = tidy(account.realised_pnl - account.commission) if seen else None
+            row = evolve(row, day=today, day_start=tidy(equity), day_net=net)
         if row.peak is None or equity > row.peak:
             row = evolve(row, peak=tidy(equity))
         return row
@@ -119,12 +155,20 @@ class Money(Evidence):
                 self.state.put("accounts", row)
 
     def day_of(self, group: str, name: str) -> date:
-        """The trading day that it is now for an account: the UTC day."""
-        return self.now.date()
+        """The trading day that it is now for an account: its broker's where known, else the UTC day."""
+        rolls = _ROLLS.get(self.broker_of(group, name))
+        return trading_day(self.now, *rolls) if rolls else self.now.date()
 
     def day_began(self, group: str, name: str) -> datetime:
         """When that day began, UTC."""
-        return self.now.replace(hour=0, minute=0, second=0, microsecond=0)
+        rolls = _ROLLS.get(self.broker_of(group, name), ("00:00", "UTC"))
+        zone, clock = ZoneInfo(rolls[1]), time.fromisoformat(rolls[0])
+        day = self.now.astimezone(zone).date()
+        began = datetime.combine(day, clock, zone).astimezone(UTC)
+        while began > self.now or trading_day(began - _MOMENT, *rolls) == trading_day(self.now, *rolls):
+            day -= timedelta(days=1)  # a Monday begins on Friday evening
+            began = datetime.combine(day, clock, zone).astimezone(UTC)
+        return began
 
     def room(self, group: str, name: str) -> Decimal | None:
         """How much an account may still lose before its firm's floor; None without a firm."""

@@ -13,6 +13,7 @@ from typing import Any
 from ttflow.alert import Alert
 from ttflow.book.ledger import Ledger
 from ttflow.book.state import ledger_key
+from ttflow.calendars import calendar_of, is_open, next_open, session_of
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.fills import Fills
 from ttflow.instrument import instrument, root
@@ -114,12 +115,12 @@ class Orders(Fills):
         return len(mine) == 1 and abs(mine[0].position) == order.quantity
 
     def _expiry(self, alert: Alert) -> datetime | None:
-        """When an order is withdrawn: after `cancel_after`; a day order at midnight UTC."""
+        """When an order is withdrawn: after `cancel_after`; a day order when its market's session ends."""
         if alert.cancel_after is not None:
             return self.now + timedelta(seconds=float(alert.cancel_after))
         if alert.time_in_force != "day":
             return None
-        return self.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return day_ends(alert.symbol, self.now)
 
     def _simulate(self, order: Order) -> None:
         """Do with an order what the account's script says next; without a script, what its price does."""
@@ -189,6 +190,18 @@ class Orders(Fills):
         elif not order.cancelling:
             self.state.put("orders", asked)
             self.effects.append(Effect("cancel", asked))
+
+
+def day_ends(symbol: str, now: datetime) -> datetime:
+    """When a day order of a symbol ends: with the session that it is in, or that comes next, UTC.
+
+    What is always open, and what has no session in sight, ends at midnight UTC.
+    """
+    calendar = calendar_of(instrument(symbol))
+    opens = now if is_open(calendar, now) else next_open(calendar, now)
+    session = session_of(calendar, opens) if opens else None
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return session.close if session else midnight
 
 
 def _level(limit: Decimal | None, symbol: str, side: Side, type_: OrderType) -> Decimal | None:

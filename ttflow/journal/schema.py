@@ -207,6 +207,7 @@ TABLES: Mapping[str, Table] = {
             """
             account_group:text account:text cash:exact! realised_pnl:exact commission:exact simulated:flag
             told:exact told_at:time told_net:exact told_open:exact peak:exact day:text day_start:exact
+            day_net:exact compared:text
             """,
             "account_group account",
         ),

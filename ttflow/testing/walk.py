@@ -93,6 +93,7 @@ class Walk:
         account: str = "main",
         *,
         equity: Any = None,
+        day_profit: Any = None,
         working: Sequence[Mapping[str, Any]] | None = None,
         after: float = 1,
     ) -> Applied:
@@ -100,6 +101,7 @@ class Walk:
         held = {symbol: str(quantity) for symbol, quantity in positions.items()}
         told: dict[str, Any] = {"account_group": "desk", "account": account, "positions": held}
         told |= {} if equity is None else {"equity": str(equity)}
+        told |= {} if day_profit is None else {"day_profit": str(day_profit)}
         told |= {} if working is None else {"working": list(working)}
         return self.put(Kind.REPORT, json.dumps({"snapshot": told}), after=after)
 
