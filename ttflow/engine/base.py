@@ -74,7 +74,7 @@ class Base:
         self.touched: dict[Key, None] = {}
         self.held: set[tuple[int, str, str]] = set()
         self.weighed: dict[tuple[str, str], None] = {}  # the accounts whose worth this input may have changed
-        self.watched_money: frozenset[str] = frozenset()  # the groups where that matters
+        self.watched_money: frozenset[str] = frozenset()  # the groups where open profit counts for it
         self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
         self._bound: dict[tuple[str, str], Rules | None] = {}
         self.closed: tuple[Trade, ...] = ()  # the round trips that the fill being booked closed

@@ -80,8 +80,7 @@ class Fills(Base):
 
     def _pay(self, order: Order, trades: tuple[Trade, ...], paid: Decimal) -> None:
         account = self.account(order.account_group, order.account)
-        if order.account_group in self.watched_money:
-            self.weighed[order.account_group, order.account] = None
+        self.weighed[order.account_group, order.account] = None
         gained = sum((trade.gross_pnl for trade in trades), ZERO)
         earned = gained - paid if account.simulated else ZERO  # outside, the broker says what cash there is
         self.state.put(

@@ -132,14 +132,19 @@ class Money(Evidence):
         self.notice("day_profit", "warning", text)
 
     def balanced(self, group: str, name: str) -> Account:
-        """An account with its day and its peak brought up to what it is worth now; nothing is written."""
+        """An account with its day and its peak brought up to what it is worth now; nothing is written.
+
+        Open profit counts where a firm or a limit in money asks for it. Elsewhere what was realised does,
+        which costs the same however much is held.
+        """
         account, today = self.account(group, name), self.day_of(group, name)
-        equity = self.worth(group, name).equity
+        watched = group in self.watched_money
+        equity = self.worth(group, name).equity if watched else _realised(account)
         if equity is None:
             return account
         row = account
         if account.day != today:
-            seen = account.day is not None and not self.state.held_in(group, name)
+            seen = account.day is not None and not (watched and self.state.held_in(group, name))
             net = tidy(account.realised_pnl - account.commission) if seen else None
             row = evolve(row, day=today, day_start=tidy(equity), day_net=net)
         if row.peak is None or equity > row.peak:
@@ -177,3 +182,13 @@ class Money(Evidence):
     def reduces_only(self, group: str, name: str) -> bool:
         """Whether an account may only reduce what it holds."""
         return False
+
+
+def _realised(account: Account) -> Decimal | None:
+    """What an account is worth without what is open; None where its broker has not told its equity."""
+    if account.simulated:
+        return account.cash
+    if account.told is None:
+        return None
+    earned = account.realised_pnl - account.commission - account.told_net
+    return account.told + earned - (account.told_open or ZERO)

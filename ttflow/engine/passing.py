@@ -13,7 +13,7 @@ from ttflow.clock import InputClock
 from ttflow.engine.contracts import Contracts
 from ttflow.engine.viewing import Look
 from ttflow.flow import Flow
-from ttflow.graph import Graph, Node
+from ttflow.graph import Node
 from ttflow.settings import Settings
 from ttflow.settings.instruments import table
 from ttflow.settings.limits import Limits
@@ -55,7 +55,7 @@ class Passing(Contracts):
         self.flow = Flow("alerts", scheduler=self.clock)
         self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
-        self.watched_money = frozenset(_watched(settings, self.flow.graph))
+        self.watched_money = frozenset(_watched(settings))
         self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
         self.result.observable.subscribe(self._arrive)
         self._passing: Ticket | None = None
@@ -141,15 +141,9 @@ def _overridden(settings: Settings, overrides: Iterable[Override]) -> Settings:
     return settings.model_copy(update={"groups": MappingProxyType(groups)})
 
 
-_BLIND = frozenset({"allow", "session", "expire", "throttle", "enrich", "sizing", "limits"})
-"""The operators that read no day and no peak but where the settings make them."""
-
-
-def _watched(settings: Settings, graph: Graph) -> Iterator[str]:
-    """The groups whose accounts' days and peaks are kept up: a firm, a limit or a user's flow asks."""
-    steps = (node for node in graph.nodes if node.kind in ("operator", "reactivex"))
-    in_money = [settings.limits, *(one.limits for one in settings.strategies.values())]
-    everywhere = any(node.name not in _BLIND for node in steps) or any(map(_money, in_money))
+def _watched(settings: Settings) -> Iterator[str]:
+    """The groups whose accounts are weighed with every price: a firm's floor or a limit in money needs it."""
+    everywhere = any(map(_money, [settings.limits, *(one.limits for one in settings.strategies.values())]))
     for name, group in settings.groups.items():
         if everywhere or _money(group.limits) or group.firm:
             yield name
