@@ -23,7 +23,7 @@ from ttflow.errors import RequestError
 from ttflow.inputs import Input, Kind
 from ttflow.journal import Reader
 from ttflow.journal.connect import sqlite3
-from ttflow.rerun import progress, replay, running, trade_alerts, verify
+from ttflow.rerun import progress, replay, running, trade_alerts, verify, virtual
 from ttflow.settings import Settings
 from ttflow.testing import NINE, Clock, ScriptedBroker, alert, body
 from ttflow.ticket import Reason
@@ -613,7 +613,7 @@ def test_the_command_replays_a_list_of_trades_and_says_how():
 def test_a_report_is_nothing_but_its_time_to_a_flow_that_never_ran():
     report = Input(seq=3, at=NINE, kind=Kind.REPORT, raw='{"order_id":"tt-1","outcome":"filled"}')
 
-    told = running.simulated(report, frozenset({"live"}))
+    told = virtual.simulated(report, frozenset({"live"}))
 
     assert (told.kind, told.raw, told.seq, told.at) == (Kind.TICK, "{}", 3, NINE)
 

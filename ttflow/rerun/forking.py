@@ -26,8 +26,8 @@ from ttflow.inputs import Input, Kind
 from ttflow.journal import Reader
 from ttflow.rerun.comparing import Book, Comparison, side_by_side
 from ttflow.rerun.result import Replayed
-from ttflow.rerun.running import MOST_TICKS, simulated
 from ttflow.rerun.sources import Opened
+from ttflow.rerun.virtual import MOST_TICKS, simulated
 from ttflow.words import EPOCH, evolve, to_dict
 
 if TYPE_CHECKING:
