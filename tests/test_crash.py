@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from crash.harness import Harness, plan
+from crash.harness import AtTradovate, Harness, plan
 
 ANY_TIME = [("", 0.15)] * 2
 STALLS = [("stall:3", None), ("stall:5", None), ("stall:8", None), ("stall:4", None)]
 
 
-async def killed(journal, seed, deaths, **more):
+async def killed(journal, seed, deaths, at=Harness, **more):
     """Kill a desk once for each of `deaths`, let it settle, and say what was found broken."""
-    async with Harness.running(journal, seed, **more) as harness:
+    async with at.running(journal, seed, **more) as harness:
         for crash, kill_after_s in deaths:
             await harness.cycle(crash, kill_after_s=kill_after_s)
         await harness.settle()
@@ -34,6 +34,26 @@ def test_killed_anywhere_it_keeps_every_law(tmp_path, seed):
     assert harness.cycles == len(deaths) >= 30
     assert harness.by_itself >= len(deaths) / 2, f"too few crash points were reached: {harness.crashed}"
     assert sum(bool(sent.acknowledged) for sent in harness.sent) > 2 * harness.cycles
+
+
+@pytest.mark.slow
+def test_killed_anywhere_while_it_trades_at_tradovate_it_keeps_every_law(tmp_path):
+    deaths = list(plan(rounds=1, seed=5))
+
+    harness, broken = asyncio.run(killed(tmp_path / "ttflow.db", 5, deaths, at=AtTradovate))
+
+    assert broken == []
+    assert harness.by_itself >= len(deaths) / 2, f"too few crash points were reached: {harness.crashed}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", ["send_again", "random_ids"])
+def test_at_tradovate_too_the_harness_finds_a_fault_planted_on_purpose(tmp_path, mutant):
+    more = {"at": AtTradovate, "mutant": mutant, "trouble": ("lose_answer", "drop")}
+
+    _, broken = asyncio.run(killed(tmp_path / "ttflow.db", 1, ANY_TIME, **more))
+
+    assert any("arrived 2 times" in said or "decides otherwise" in said for said in broken), broken
 
 
 @pytest.mark.slow

@@ -25,15 +25,17 @@ from tornado.web import Application
 
 from ttflow import desk as desk_module
 from ttflow import webhook
-from ttflow.brokers import NotSent, Report, worker
+from ttflow.brokers import NotSent, Report, tradovate, worker
 from ttflow.desk import Desk
 from ttflow.engine import Ids
 from ttflow.gate import Gate
 from ttflow.inputs import Kind
 from ttflow.journal import repeats, writer
 from ttflow.order import Order
-from ttflow.settings import Settings
+from ttflow.settings import Group, Settings
+from ttflow.settings.sections import Credentials
 from ttflow.testing import ScriptedBroker
+from ttflow.words import evolve
 
 SECRET = "a-secret-of-the-harness"
 STRATEGIES = tuple(f"s{number}" for number in range(60))
@@ -57,6 +59,27 @@ def settings(journal: str) -> Settings:
                     "strategies": STRATEGIES,
                     "accounts": ({"name": "one"}, {"name": "two", "multiplier": 2}),
                 },
+            },
+        }
+    )
+
+
+def at_tradovate(journal: str, address: str) -> Settings:
+    """The same groups, the live one at a fake of Tradovate, which has one account."""
+    live = {
+        "broker": "tradovate",
+        "live": True,
+        "sides": "both",
+        "strategies": STRATEGIES,
+        "base_url": address,
+    }
+    credentials = dict.fromkeys(("username", "password", "sec", "device_id"), "x") | {"cid": "1"}
+    return settings(journal).model_copy(
+        update={
+            "credentials": Credentials.model_validate({"tradovate": credentials}),
+            "groups": {
+                "paper": Group(broker="simulator"),
+                "live": Group.model_validate({**live, "base_url": address}),
             },
         }
     )
@@ -202,10 +225,21 @@ MUTANTS = {
 # The process
 
 
+def desk_at(journal: str, broker: str) -> Desk:
+    """A desk whose live group is at the broker of `outside.py`, or at `tradovate ADDRESS`."""
+    _, _, address = broker.partition(" ")
+    if not address:
+        desk_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.0)
+        return Desk(settings(journal), brokers={"outside": Outside(broker)})
+    # A lookup waits for the connection; the budget of a real broker would make the harness wait for minutes.
+    desk_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.5)
+    tradovate.Tradovate.capabilities = evolve(tradovate.Tradovate.capabilities, requests_per_minute=None)
+    return Desk(at_tradovate(journal, address))
+
+
 async def serve(journal: str, broker: str) -> None:
     """Run the desk, and tell the port, until killed."""
-    desk_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.0)
-    async with Desk(settings(journal), brokers={"outside": Outside(broker)}) as desk:
+    async with desk_at(journal, broker) as desk:
         sockets = bind_sockets(0, "127.0.0.1")
         application = Application(webhook.routes(desk), log_function=lambda handler: None)
         HTTPServer(application, **webhook.server_options(desk.settings)).add_sockets(sockets)

@@ -15,13 +15,14 @@ import random
 import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from crash import fake
 from crash.child import SECRET, STRATEGIES
 from crash.outside import TROUBLE
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
@@ -32,6 +33,7 @@ from ttflow.journal import Reader
 from ttflow.journal.connect import sqlite3
 from ttflow.order import ENDED, OrderStatus
 from ttflow.rerun import verify
+from ttflow.symbols import from_broker
 from ttflow.ticket import OUTCOMES, Status
 
 HERE = Path(__file__).parent
@@ -138,6 +140,10 @@ class DeskRun:
 class Harness:
     """A journal, a broker that outlives the desk, a nursery of desks, and what was sent; see `running`."""
 
+    script, trouble = "outside.py", TROUBLE
+    symbols = SYMBOLS
+    accounts: Mapping[str, Sequence[str]] = {"paper": ["paper"], "live": ["one", "two"], "nowhere": [""]}
+
     def __init__(self, journal: Path, seed: int, mutant: str = "") -> None:
         self.journal, self.mutant = journal, mutant
         self.random = random.Random(seed)
@@ -148,12 +154,13 @@ class Harness:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, journal: Path, seed: int, *, mutant: str = "", trouble: tuple[str, ...] = TROUBLE
+        cls, journal: Path, seed: int, *, mutant: str = "", trouble: tuple[str, ...] | None = None
     ) -> AsyncIterator[Harness]:
         """Start the broker and the nursery; end them in the end."""
         harness = cls(journal, seed, mutant)
         harness.http = AsyncHTTPClient(force_instance=True, max_clients=2 * SENDERS)
-        harness.broker = await Process.start("outside.py", ",".join(trouble))
+        kinds = cls.trouble if trouble is None else trouble
+        harness.broker = await Process.start(cls.script, ",".join(kinds))
         harness.broker_url = f"http://127.0.0.1:{await harness.broker.line()}"
         harness.nursery = await Process.start("child.py")
         try:
@@ -162,6 +169,11 @@ class Harness:
             await harness.nursery.end()
             await harness.broker.end()
             harness.http.close()
+
+    @property
+    def reached(self) -> str:
+        """What a desk is told of its broker."""
+        return self.broker_url
 
     http: AsyncHTTPClient
     broker: Process
@@ -177,7 +189,7 @@ class Harness:
         action = self.random.choice(("buy", "buy", "sell", "exit", "reverse"))
         fields: Row = {
             "strategy": self.random.choice(STRATEGIES),
-            "symbol": self.random.choice(SYMBOLS),
+            "symbol": self.random.choice(self.symbols),
             "action": action,
             "price": self.random.randint(90, 110),
             "account_group": self.random.choice(("paper", "live", "live", "nowhere")),
@@ -229,7 +241,7 @@ class Harness:
     async def desk(self, crash: str = "") -> AsyncIterator[DeskRun]:
         """One life of the desk; whatever happens, it is dead at the end."""
         run = DeskRun()
-        self.nursery.write([str(self.journal), self.broker_url, crash, self.mutant])
+        self.nursery.write([str(self.journal), self.reached, crash, self.mutant])
         watching = asyncio.create_task(run.watch(self.nursery))
         try:
             yield run
@@ -277,11 +289,16 @@ class Harness:
 
     async def judge(self) -> list[str]:
         """Say which laws are broken, one sentence each; empty when none is."""
-        answer = await self.http.fetch(f"{self.broker_url}/state")
-        arrived: dict[str, Row] = json.loads(answer.body)["orders"]
+        arrived = await self.arrived()
         with Reader.open(self.journal) as reader:
-            found = Findings(reader, self.sent, arrived)
+            found = Findings(reader, self.sent, arrived, self.accounts)
             return [*found.broken(), *self._same_again(), *self._whole()]
+
+    async def arrived(self) -> dict[str, Row]:
+        """Every order that arrived at the broker, by our id: how often, how it stands, and its fills."""
+        answer = await self.http.fetch(f"{self.broker_url}/state")
+        orders: dict[str, Row] = json.loads(answer.body)["orders"]
+        return orders
 
     def _same_again(self) -> Iterator[str]:
         difference = verify(self.journal)
@@ -296,11 +313,49 @@ class Harness:
                     yield f"{pragma} says {said}."
 
 
+class AtTradovate(Harness):
+    """The same, with the live group at a fake of Tradovate over its real adapter."""
+
+    script, trouble = "fake.py", fake.TROUBLE
+    symbols = ("ES1!", "NQ1!")
+    accounts: ClassVar = {"paper": ["paper"], "live": ["main"], "nowhere": [""]}
+
+    @property
+    def reached(self) -> str:
+        """What a desk is told of its broker."""
+        return f"tradovate {self.broker_url}"
+
+    async def arrived(self) -> dict[str, Row]:
+        """Every order at the fake, as `/_state` shows it."""
+        answer = await self.http.fetch(f"{self.broker_url}/_state")
+        state = json.loads(answer.body)
+        found: dict[str, Row] = {}
+        for order in state["orders"]:
+            row = found.setdefault(order["client_id"], {"arrived": 0, "fills": []})
+            row["arrived"] += 1
+            row["symbol"] = from_broker(order["symbol"], "tradovate", datetime.now(UTC).date())
+            row["side"], row["quantity"], row["outcome"] = (
+                order["side"],
+                str(order["quantity"]),
+                order["status"],
+            )
+        for done in state["fills"]:
+            told = {"fill_id": f"tradovate-{done['id']}", "quantity": str(done["quantity"])}
+            found[done["client_id"]]["fills"].append(told)
+        return found
+
+
 class Findings:
     """What the journal, the broker and the senders remember, laid side by side."""
 
-    def __init__(self, reader: Reader, sent: list[Sent], arrived: dict[str, Row]) -> None:
-        self.sent, self.arrived = sent, arrived
+    def __init__(
+        self,
+        reader: Reader,
+        sent: list[Sent],
+        arrived: dict[str, Row],
+        accounts: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.sent, self.arrived, self.accounts = sent, arrived, accounts
         self.inputs = list(reader.inputs())
         self.alerts = {row["alert_id"]: row for row in reader.rows("alerts")}
         self.tickets = list(reader.rows("tickets"))
@@ -343,7 +398,6 @@ class Findings:
         """Law 2: each kept alert has one outcome for each account that it concerns, and nothing is left."""
         if self.decided != [item.seq for item in self.inputs]:
             yield "Not every input is decided once."
-        accounts = {"paper": ["paper"], "live": ["one", "two"], "nowhere": [""]}
         tickets: dict[int, list[Row]] = defaultdict(list)
         for ticket in self.tickets:
             tickets[ticket["seq"]].append(ticket)
@@ -351,7 +405,7 @@ class Findings:
             if item.kind is not Kind.ALERT:
                 continue
             mine = tickets.pop(item.seq, [])
-            wanted = accounts[json.loads(item.raw)["account_group"]]
+            wanted = self.accounts[json.loads(item.raw)["account_group"]]
             if sorted(ticket["account"] for ticket in mine) != wanted:
                 yield f"Input {item.seq} has outcomes for {[ticket['account'] for ticket in mine]}."
         if tickets:
@@ -385,7 +439,8 @@ class Findings:
             legal = {OrderStatus.UNKNOWN, OrderStatus.FAILED, OrderStatus.EXPIRED}
         else:
             said = order["outcome"]
-            legal = {OrderStatus.REJECTED if said == "refused" else OrderStatus.FILLED}
+            ends = {"refused": OrderStatus.REJECTED, "cancelled": OrderStatus.CANCELLED}
+            legal = {ends.get(said, OrderStatus.FILLED)}
         if row["status"] not in legal:
             yield f"Order {row['order_id']} is {row['status']} and stands at the broker as {order}."
 
