@@ -494,6 +494,8 @@ class Desk:
     def _turn(self) -> None:
         """Decide some of what waits. Acknowledging goes first, but for no longer than `PATIENCE_S`."""
         self._draining = False
+        if self._stopping:
+            return  # `stop` decides what waits; the journal may be closed when a late turn comes
         now = self._loop.time()
         burst = len(self._pending) > FEW and now - self._kept_at < REST_S
         late = now - self._decided_at > PATIENCE_S
