@@ -127,12 +127,12 @@ class ProjectX:
 
     async def close(self) -> None:
         """Close what is open; a second call does nothing."""
+        await self._prices.close()
+        await self._hub.close()  # from here on nothing is heard that would lead to another look
         looking, self._looking = self._looking, None
         if looking:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        await self._prices.close()
-        await self._hub.close()
         await self.news.close()
         await self.session.wire.close()
 

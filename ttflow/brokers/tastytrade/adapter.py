@@ -130,12 +130,12 @@ class Tastytrade(Orders):
 
     async def close(self) -> None:
         """Close what is open; a second call does nothing."""
+        await self._costs.close()
+        await self._streamer.close()  # from here on nothing is heard that would lead to another look
         looking, self._looking = self._looking, None
         if looking:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        await self._costs.close()
-        await self._streamer.close()
         await self._session.wire.close()
 
     def _say(self, told: Told) -> None:
