@@ -23,6 +23,8 @@ LULLS = 4
 """How often the market comes to rest and every law is checked, the last time at the end."""
 AT_ONCE = 8
 """How many alerts are on their way at a time."""
+BACKLOG = 20
+"""How many orders may be on their way before the next alerts: an account and symbol is one lane."""
 BREAKS_OFF = frozenset({"captcha", "no_agent_html"})
 """Faults that a person has to end: they are tried one by one elsewhere."""
 
@@ -33,6 +35,7 @@ async def soak(folder, seed, alerts):
         for _ in range(LULLS):
             for _ in range(alerts // (LULLS * AT_ONCE)):
                 await asyncio.gather(*(one(scene, chosen) for _ in range(AT_ONCE)))
+                await scene.until(lambda: backlog(scene) < BACKLOG, "less busy")
             await calm_down(scene)
         return counted(scene)
 
@@ -68,7 +71,7 @@ async def calm_down(scene):
     for strategy in STRATEGIES:
         for group in GROUPS:
             await scene.alert("exit", group, strategy=strategy)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not all(flat(scene, group) for group in GROUPS):
         assert time.monotonic() < deadline, scene.told()
         await prices(scene, PRICE)
@@ -76,6 +79,12 @@ async def calm_down(scene):
             await scene.decide_doubts(group)
         await asyncio.sleep(0.05)
     await rest(scene)
+
+
+def backlog(scene):
+    """How many orders have not left yet, or have no answer."""
+    orders = scene.desk.engine.state.orders.values()
+    return sum(order.status is OrderStatus.SUBMITTING for order in orders)
 
 
 def flat(scene, group):
