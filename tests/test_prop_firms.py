@@ -256,6 +256,34 @@ class TestWhichContract:
 
         assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.UNKNOWN_SYMBOL)
 
+    def test_letters_that_a_stock_and_a_future_share_are_denied_where_both_are_traded(self):
+        walk = self.desk("tastytrade")
+
+        (ticket,) = walk.alert(account_group="desk", symbol="ZM", action="buy", quantity=1, price=5)
+        (named,) = walk.alert(account_group="desk", symbol="NASDAQ:ZM", action="buy", quantity=1, price=5)
+
+        assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.UNKNOWN_SYMBOL)
+        assert named.status is Status.ORDERED
+
+    def test_an_entrys_stop_goes_to_the_tick_that_is_never_touched_too_soon(self):
+        walk = self.desk()
+
+        for action, expected in (("buy", Decimal("5000.25")), ("sell", Decimal("5000"))):
+            walk.alert(
+                account_group="desk",
+                symbol="ES1!",
+                action=action,
+                quantity=1,
+                price=5000,
+                order_type="stop",
+                stop_price="5000.1",
+                strategy="walker",
+            )
+            assert walk.orders()[-1].stop_price == expected
+            walk.command("mode", strategy="walker", mode="live")
+            for order in walk.orders():
+                walk.report(order, "cancelled")
+
     def test_the_contract_held_is_the_one_that_is_added_to_and_closed_after_the_roll(self):
         walk = self.desk()
         send(walk, action="buy", quantity=1, price=5000)

@@ -16,7 +16,7 @@ from ttflow.instrument import instrument
 from ttflow.operators.gates import days_of
 from ttflow.settings.limits import FlatBy
 from ttflow.settings.rules import EVERY
-from ttflow.symbols import Contract, contract, kind, must_be_flat_by, resolve, to_broker
+from ttflow.symbols import Contract, contract, is_ambiguous, kind, must_be_flat_by, resolve, to_broker
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import Side
 
@@ -70,6 +70,9 @@ class Contracts(Floors):
             text = f"Selling {symbol} to open is not allowed; short_options = true in the group allows it."
             return Reason.SHORT_OPTION, text
         outside = self.broker_of(ticket.account_group, ticket.account)
+        if outside == "tastytrade" and is_ambiguous(ticket.symbol):
+            text = f"{ticket.symbol} is a stock and a future: write it with its exchange, or as a contract."
+            return Reason.UNKNOWN_SYMBOL, text
         if outside in _KNOWN:
             try:
                 resolve(ticket.symbol, self.now.date(), self.settings.contracts)

@@ -47,7 +47,7 @@ class Orders(Fills):
             quantity=tidy(quantity),
             type=alert.order_type,
             limit_price=_level(alert.limit_price, symbol, side, alert.order_type),
-            stop_price=alert.stop_price,
+            stop_price=_trigger(alert.stop_price, symbol, side),
             status=OrderStatus.SUBMITTING,
             submitted_at=self.now,
             time_in_force=alert.time_in_force,
@@ -208,6 +208,11 @@ def _level(limit: Decimal | None, symbol: str, side: Side, type_: OrderType) -> 
     if limit is None or type_ not in (OrderType.LIMIT, OrderType.STOP_LIMIT):
         return None
     return instrument(symbol).round_price(limit, side)
+
+
+def _trigger(stop: Decimal | None, symbol: str, side: Side) -> Decimal | None:
+    """The stop of an entry on a tick, so that it is never touched sooner than it was meant to be."""
+    return None if stop is None else instrument(symbol).round_trigger(stop, side)
 
 
 def _placed(order: Order) -> str:
