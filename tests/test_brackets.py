@@ -475,3 +475,24 @@ class TestTheDaysProfit:
         (text,) = self.traded(told)
 
         assert "our fills say 100" in text
+
+
+def test_a_stop_that_was_filled_before_it_could_grow_is_done_and_another_guards_what_is_left():
+    walk = live("modifies")
+    entered(walk, quantity=1)
+    for effect in walk.sent[1:]:
+        walk.report(effect.order, "accepted", call="submit", broker_order_id=effect.order.leg.value)
+    send(walk, action="buy", quantity=1)
+    added = walk.sent[-1].order
+    walk.filled(added, 100)
+    stop = next(e.order for e in walk.sent if e.kind == "modify" and e.order.leg is Leg.STOP_LOSS)
+    assert stop.quantity == 2
+
+    fill = {"fill_id": "f", "quantity": "1", "price": "95"}
+    walk.report(stop, "refused", call="modify", reason="part of the order is filled")
+    walk.report(stop, "filled", call="cancel", fills=(fill,))
+
+    ended = walk.desk.engine.state.ended[stop.order_id]
+    assert (ended.status, ended.quantity, ended.filled) == (OrderStatus.FILLED, 1, 1)
+    (renewed,) = [e.order for e in walk.sent if e.kind == "submit" and e.order.leg is Leg.STOP_LOSS][1:]
+    assert renewed.quantity == 1

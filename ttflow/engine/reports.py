@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ttflow.book.state import ledger_key
-from ttflow.engine.base import Effect
+from ttflow.engine.base import PROTECTIVE, Effect
 from ttflow.engine.orders import Orders
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Reason, Status
@@ -76,6 +76,13 @@ class Reports(Orders):
         """The stop and the target that went with an entry and have not ended."""
         return [one for one in self.state.orders_of(ledger_key(entry)) if one.parent == entry.order_id]
 
+    def _filled_before_its_change(self, order: Order) -> None:
+        """Protection that was to grow was done as it stood: nothing of it is left, whatever we had asked."""
+        done = order.filled
+        ended = evolve(order, quantity=done, theirs=order.share(done), status=OrderStatus.FILLED)
+        self.state.put("orders", ended)
+        self.touched[ledger_key(order)] = None
+
     def _changed_or_not(self, order: Order, report: Mapping[str, Any]) -> None:
         """What became of a change: where it was not taken, the order goes, and another takes its place."""
         order = evolve(order, changing=False)
@@ -86,6 +93,9 @@ class Reports(Orders):
 
     def _take_outcome(self, order: Order, report: Mapping[str, Any]) -> None:
         outcome, reason, call = report["outcome"], report.get("reason"), report.get("call")
+        if outcome == "filled" and order.cancelling and order.filled and order.leg in PROTECTIVE:
+            self._filled_before_its_change(order)
+            return
         if call == "cancel" and outcome not in ("cancelled", "expired"):
             self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
             return
