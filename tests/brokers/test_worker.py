@@ -361,3 +361,15 @@ def test_each_effect_reaches_its_own_call(kind, called):
 
     assert broker.heard == [(called, "tt-1")]
     assert reports[0].call == kind
+
+
+@pytest.mark.parametrize("kind", ["submit", "find", "cancel"])
+def test_nothing_is_asked_of_a_broker_before_it_is_connected(kind):
+    broker = Scripted()
+
+    async def ready(group):
+        broker.heard.append(("ready", group))
+
+    carried_out(broker, [(kind, order())], ready=ready)
+
+    assert broker.heard == [("ready", "desk"), (kind, "tt-1")]

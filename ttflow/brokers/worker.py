@@ -109,6 +109,7 @@ class Worker:
         broker = self.brokers.get(order.account_group)
         if broker is None:
             return _unconnected(effect)
+        await self._until_ready(order.account_group)  # a lookup, too, would open a session past the keeper
         match effect.kind:
             case "submit":
                 legs = effect.legs
@@ -125,7 +126,6 @@ class Worker:
     async def _sent(self, order: Order, call: Ask) -> Report:
         """Send an order once; again only where it is certain that the broker did not take it."""
         entry = order.leg is Leg.OPEN
-        await self._until_ready(order.account_group)
         while True:
             age = self._clock() - order.submitted_at
             if entry and age > self._max_age:
