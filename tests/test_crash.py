@@ -51,9 +51,13 @@ def test_killed_anywhere_while_it_trades_at_tradovate_it_keeps_every_law(tmp_pat
 def test_at_tradovate_too_the_harness_finds_a_fault_planted_on_purpose(tmp_path, mutant):
     more = {"at": AtTradovate, "mutant": mutant, "trouble": ("lose_answer", "drop")}
 
-    _, broken = asyncio.run(killed(tmp_path / "ttflow.db", 1, ANY_TIME, **more))
-
-    assert any("arrived 2 times" in said or "decides otherwise" in said for said in broken), broken
+    told = []
+    for seed in range(1, 6):  # where a kill falls is luck: in one of these it falls where it shows
+        _, broken = asyncio.run(killed(tmp_path / f"{seed}.db", seed, ANY_TIME, **more))
+        told += broken
+        if any("arrived 2 times" in said or "decides otherwise" in said for said in broken):
+            return
+    pytest.fail(f"the planted fault was not found: {told}")
 
 
 @pytest.mark.slow

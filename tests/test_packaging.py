@@ -70,7 +70,8 @@ def test_the_module_runs_as_the_command():
 
 
 def test_the_extras_are_those_that_the_pages_name(installed):
-    assert set(installed.metadata.get_all("Provides-Extra")) == {"dev", "notebook", "parquet", "test"}
+    extras = {"dev", "notebook", "parquet", "tastytrade", "test"}
+    assert set(installed.metadata.get_all("Provides-Extra")) == extras
 
 
 def test_every_import_is_declared(installed):

@@ -1,6 +1,6 @@
 """A soak: thousands of alerts over the simulator and every broker's fake, with faults at random.
 
-`TTFLOW_SOAK` says how many alerts, 400 unless set. Whatever went wrong meanwhile, in the end every law
+`TTFLOW_SOAK` says how many alerts, 150 unless set. Whatever went wrong meanwhile, in the end every law
 holds, every exit got out, and the journal replays to the same decisions.
 """
 
@@ -17,7 +17,7 @@ from outside.scene import PRICE, VENUES, hurry, on_stage, rest
 from ttflow.order import Leg, OrderStatus
 from ttflow.ticket import Status
 
-ALERTS = int(os.environ.get("TTFLOW_SOAK", "400"))
+ALERTS = int(os.environ.get("TTFLOW_SOAK", "150"))
 STRATEGIES = tuple(f"s{number}" for number in range(8))
 GROUPS = {venue.name: venue for venue in VENUES}
 LULLS = 4
