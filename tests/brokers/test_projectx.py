@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from ttflow.brokers.base import Busy, Link, NotSent, Quote, Report, SignInError, Snapshot
 from ttflow.brokers.base import connect as connect_all
 from ttflow.brokers.http import Answer, Cut, Unreadable
+from ttflow.brokers.mirroring import KEPT
 from ttflow.brokers.projectx import Pace, ProjectX, connect
 from ttflow.brokers.projectx.accounts import day_began
 from ttflow.brokers.projectx.adapter import hubs_of
 from ttflow.brokers.projectx.hub import END, Lost, _read_frame
-from ttflow.brokers.projectx.mirror import KEPT, Mirror
+from ttflow.brokers.projectx.mirror import Mirror
 from ttflow.brokers.projectx.session import Refused, Session
 from ttflow.brokers.projectx.wire import CODES, UNCLEAR, entities, is_of_year, meaning
 from ttflow.fakes.projectx import ACCOUNT_ID, ProjectXFake

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
 from ttflow.brokers.base import connect as connect_all
 from ttflow.brokers.http import Cut, Unreadable
+from ttflow.brokers.mirroring import KEPT
 from ttflow.brokers.tradovate import Pace, Tradovate, connect
 from ttflow.brokers.tradovate.login import shared
-from ttflow.brokers.tradovate.mirror import KEPT, Mirror
+from ttflow.brokers.tradovate.mirror import Mirror
 from ttflow.brokers.tradovate.wire import refusal
 from ttflow.fakes.server import serve
 from ttflow.fakes.tradovate import TradovateFake

@@ -6,6 +6,7 @@ The one rule: a fault is asked for by its kind and a count, and each time it str
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,7 +68,7 @@ class Faults:
         return True
 
 
-class Fake:
+class Fake(ABC):
     """One broker's fake: an exchange, faults, and the broker's own calls as Tornado `routes`.
 
     `name` is the broker's, `account` the one account that it holds. `faults` are its own kinds, beside those
@@ -80,14 +81,14 @@ class Fake:
         self.faults = Faults({**FAULTS, **faults})
         self.requests: dict[str, int] = {}
 
+    @abstractmethod
     def routes(self) -> list[Any]:
         """The broker's own calls, for a Tornado application."""
-        raise NotImplementedError
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027  # most fakes tell at once
         """Tell the streams what has happened, where that is not done at once."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most do nothing by themselves
         """Stop whatever it does by itself, when the server stops."""
 
     def heard(self, call: str) -> None:

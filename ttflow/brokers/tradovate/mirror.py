@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ttflow.brokers.base import Outcome, Report
+from ttflow.brokers.base import Outcome
+from ttflow.brokers.mirroring import Orders, SeenOrder
 from ttflow.brokers.tradovate.wire import fill_of
 from ttflow.words import ZERO
 
 log = logging.getLogger("ttflow.brokers.tradovate")
-
-KEPT = 4096
-"""How many orders are remembered; the oldest that have ended are forgotten first."""
 
 _ENDS: Mapping[str, Outcome] = {
     "Filled": "filled",
@@ -41,26 +39,14 @@ PLURALS = {
 
 
 @dataclass(eq=False)
-class Seen:
-    """One order at Tradovate: its `number` there, our id, and what was told of it so far.
+class Seen(SeenOrder):
+    """One order at Tradovate: its state, its terms, and why it was rejected."""
 
-    `told` are the fills that were handed on, `outcome` the last outcome that was. `settled` says that its
-    fills were asked for after its end, `settling` that they are being asked for.
-    """
-
-    number: int
-    client_id: str | None = None
-    account_id: int | None = None
     contract_id: int | None = None
     status: str = ""
     version: int = 0
     quantity: Decimal | None = None
     reason: str | None = None
-    fills: dict[int, dict[str, Any]] = field(default_factory=dict)
-    told: set[int] = field(default_factory=set)
-    outcome: Outcome | None = None
-    settled: bool = False
-    settling: bool = False
 
     @property
     def ended(self) -> bool:
@@ -85,36 +71,23 @@ class Seen:
             return "filled"
         return _ENDS[self.status] if self.ended and self.certain else "accepted"
 
-    def report(self) -> Report | None:
-        """What is new of it, for whoever didn't ask; None where there is nothing new, or it is not ours."""
-        news = any(number not in self.told for number in self.fills)
-        if self.client_id is None or not (news or (self.status and self.stands() != self.outcome)):
-            return None
-        return self._said(frozenset(self.fills) - self.told)
+    @property
+    def spoken(self) -> bool:
+        """Whether its state was told, and not a fill alone."""
+        return bool(self.status)
 
-    def answer(self) -> Report:
-        """How it stands, with all its fills, for whoever asked."""
-        return self._said(frozenset(self.fills))
-
-    def _said(self, numbers: frozenset[int]) -> Report:
-        self.told |= numbers
-        self.outcome = self.stands()
-        return Report(
-            order_id=self.client_id or "",
-            outcome=self.outcome,
-            reason=self.reason,
-            broker_order_id=str(self.number),
-            fills=tuple(self.fills[number] for number in sorted(numbers)),
-        )
+    @property
+    def why(self) -> str | None:
+        """The reason that Tradovate gave."""
+        return self.reason
 
 
-class Mirror:
+class Mirror(Orders[Seen]):
     """Every order that was heard of, by its number at Tradovate and by our id; `fill_ids` are all fills."""
 
     def __init__(self) -> None:
-        self.orders: dict[int, Seen] = {}
+        super().__init__(Seen)
         self.fill_ids: set[int] = set()
-        self._named: dict[str, int] = {}
         self._commands: dict[int, int] = {}
         self._readers: Mapping[str, Callable[[Mapping[str, Any]], Seen | None]] = {
             "order": self._order,
@@ -139,33 +112,9 @@ class Mirror:
                     heard[seen.number] = seen
         yield from heard.values()
 
-    def find(self, client_id: str) -> Seen | None:
-        """The order that carries our id, if it was heard of."""
-        number = self._named.get(client_id)
-        return None if number is None else self.orders.get(number)
-
-    def name(self, number: int, client_id: str) -> Seen:
-        """Learn which of our ids an order carries."""
-        seen = self.seen(number)
-        seen.client_id = client_id
-        self._named[client_id] = number
-        return seen
-
-    def seen(self, number: int) -> Seen:
-        """What is known of an order, perhaps nothing yet."""
-        if number not in self.orders:
-            self.orders[number] = Seen(number)
-            self._forget()
-        return self.orders[number]
-
-    def _forget(self) -> None:
-        """Forget the oldest orders that have ended, or that are not ours, where there are too many."""
-        if len(self.orders) <= KEPT:
-            return
-        idle = [one for one in self.orders.values() if one.client_id is None or one.outcome in _ENDS.values()]
-        for seen in idle[: KEPT // 4]:
-            del self.orders[seen.number]
-            self._named.pop(seen.client_id or "", None)
+    def forget(self) -> None:
+        """Forget the oldest orders, and with them their commands."""
+        super().forget()
         self._commands = {one: of for one, of in self._commands.items() if of in self.orders}
 
     # Entities
