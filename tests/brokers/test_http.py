@@ -47,6 +47,7 @@ def visit(work, **limits):
         server = HTTPServer(Application([(r"/.*", Here)], log_function=lambda handler: None))
         server.add_sockets(sockets)
         wire = Wire(f"http://127.0.0.1:{sockets[0].getsockname()[1]}/", headers={"X-Agent": "us"}, **limits)
+        wire.open()
         try:
             return await work(wire, heard, cut)
         finally:
@@ -114,6 +115,7 @@ def test_without_the_guard_a_request_would_be_sent_again():
 def test_what_never_left_is_not_sent(address):
     async def main():
         wire = Wire(address)
+        wire.open()
         try:
             with pytest.raises(NotSent, match="was not reached"):
                 await wire.ask("POST", "/order?token=hush", {})
@@ -124,6 +126,25 @@ def test_what_never_left_is_not_sent(address):
         assert "hush" not in str(raised.value)
 
     asyncio.run(main())
+
+
+def test_nothing_is_sent_before_it_is_opened_nor_after_it_is_closed():
+    async def work(wire, heard, cut):
+        shut = Wire(wire.address)
+        with pytest.raises(NotSent, match="not connected"):
+            await shut.ask("GET", "/here")
+        await wire.close()
+        await wire.close()
+        with pytest.raises(NotSent, match="not connected"):
+            await wire.ask("GET", "/here")
+        with pytest.raises(NotSent, match="not connected"):
+            await wire.websocket(wire.address.replace("http", "ws"))
+        assert heard == []
+
+        wire.open()
+        assert (await wire.ask("GET", "/here")).status == 200
+
+    visit(work)
 
 
 def test_an_answer_that_does_not_come_is_no_answer():
@@ -159,14 +180,3 @@ def test_what_is_no_json_is_not_quoted():
 def test_an_empty_answer_is_no_json():
     with pytest.raises(Unreadable):
         Answer(200, {}, b"").json()
-
-
-def test_a_wire_can_be_used_after_it_was_closed():
-    async def work(wire, heard, cut):
-        await wire.ask("GET", "/here")
-        await wire.close()
-        await wire.close()
-
-        assert (await wire.ask("GET", "/here")).status == 200
-
-    visit(work)

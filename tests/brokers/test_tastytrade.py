@@ -152,6 +152,7 @@ async def test_a_token_with_a_short_life_is_renewed_before_it_ends():
         desk.fake.lives_s = 10
         session, now = desk.broker._session, [0.0]
         session._clock = lambda: now[0]
+        session.open()
         first = await session.token()
         now[0] = 7.9
         assert await session.token() == first

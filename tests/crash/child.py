@@ -246,7 +246,8 @@ async def serve(journal: str, broker: str) -> None:
         tell(port=sockets[0].getsockname()[1])
         while True:
             await asyncio.sleep(0.02)
-            tell(rest=not desk.undecided and not desk.worker._tasks)
+            reached = all(keeper.state in ("connected", "not live") for keeper in desk.keepers.values())
+            tell(rest=reached and not desk.undecided and not desk.worker._tasks)
 
 
 def tell(**what: Any) -> None:

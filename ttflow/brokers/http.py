@@ -52,10 +52,12 @@ class Answer:
 
 
 class Wire:
-    """The connections to one address; made when first needed, and kept alive between requests.
+    """The connections to one address, kept alive between requests from `open` until `close`.
 
-    `connect_s` bounds the making of a connection, `answer_s` each wait for more of an answer, both in
-    seconds. `headers` go with every request. It belongs to the event loop that uses it first.
+    Before and after that nothing is sent: whoever asks at the wrong time, like a lookup whose broker was not
+    reached, must not sign in past its keeper, with a connection that nobody closes. `connect_s` bounds the
+    making of a connection, `answer_s` each wait for more of an answer, both in seconds. `headers` go with
+    every request. It belongs to the event loop that opens it.
     """
 
     def __init__(
@@ -72,12 +74,17 @@ class Wire:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=answer_s)
         self._session: aiohttp.ClientSession | None = None
 
-    def _open(self) -> aiohttp.ClientSession:
+    def open(self) -> None:
+        """Let requests be sent; a second call does nothing."""
         if self._session is None:
             # A redirect, or a proxy from the environment, could take credentials elsewhere.
             self._session = aiohttp.ClientSession(
                 headers=self._headers, timeout=self._timeout, trust_env=False, middlewares=(_once,)
             )
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise NotSent(f"{self.address} was not asked: the broker is not connected")
         return self._session
 
     async def ask(
@@ -91,14 +98,15 @@ class Wire:
     ) -> Answer:
         """Send one request; `body` goes as JSON, with Decimals as numbers.
 
-        Raises NotSent where no connection was made, Cut or TimeoutError where no whole answer came.
+        Raises NotSent where it is not open and where no connection was made, Cut or TimeoutError where no
+        whole answer came.
         """
         started = time.monotonic()
         given = dict(headers or {})
         if body is not None:
             given["Content-Type"] = "application/json"
         try:
-            async with self._open().request(
+            async with self._opened().request(
                 method,
                 self.address + path,
                 data=None if body is None else written(body),
@@ -120,14 +128,14 @@ class Wire:
     ) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket at a whole address, `ws://` or `wss://`; raises NotSent where it can't be."""
         try:
-            return await self._open().ws_connect(address, headers=headers, max_msg_size=2**26)
+            return await self._opened().ws_connect(address, headers=headers, max_msg_size=2**26)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NotSent(
                 f"the stream at {address.partition('?')[0]} was not opened: {_why(error)}"
             ) from None
 
     async def close(self) -> None:
-        """Close every connection; the next request makes new ones."""
+        """Close every connection; nothing more is sent until it is opened again."""
         session, self._session = self._session, None
         if session:
             await session.close()

@@ -116,7 +116,7 @@ class ProjectX:
     async def open(self, tell: Tell) -> None:
         """Sign in, learn the accounts, subscribe to what happens; returns when in sync."""
         self._tell = tell
-        self.session.forget()
+        self.session.open()
         self.news.forget()
         try:
             await self._accounts.open()
@@ -134,7 +134,7 @@ class ProjectX:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
         await self.news.close()
-        await self.session.wire.close()
+        await self.session.close()
 
     async def _greet(self) -> None:
         """Subscribe first, then look: what happens in between is heard twice, never missed."""

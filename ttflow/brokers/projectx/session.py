@@ -52,15 +52,20 @@ class Session:
 
     # Signing in
 
-    def forget(self) -> None:
-        """Let a sign-in that was refused be tried again: what was wrong may have been put right."""
+    def open(self) -> None:
+        """Let requests be sent, and a sign-in that was refused be tried again: it may have been put right."""
         self._refusal = None
+        self.wire.open()
+
+    async def close(self) -> None:
+        """Close the connections; nothing is sent until the next `open`."""
+        await self.wire.close()
 
     async def token(self, *, instead_of: str | None = None) -> str:
         """Return a token that is still good, and not the one that was refused.
 
         Raises SignInError where the broker doesn't let us in. It is asked once only, since nobody says what
-        repeated failures lead to: the refusal stands until `forget`.
+        repeated failures lead to: the refusal stands until `open`.
         """
         async with self._lock:
             if self._refusal:

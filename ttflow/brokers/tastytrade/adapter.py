@@ -120,7 +120,7 @@ class Tastytrade(Orders):
     async def open(self, tell: Tell) -> None:
         """Sign in, learn the accounts, subscribe to what happens; returns when in sync."""
         self._tell = tell
-        self._session.forget()
+        self._session.open()
         try:
             await self._accounts.open()
             await self._streamer.open(self._accounts.numbers)
@@ -136,7 +136,7 @@ class Tastytrade(Orders):
         if looking:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        await self._session.wire.close()
+        await self._session.close()
 
     def _say(self, told: Told) -> None:
         self._tell(told)

@@ -70,7 +70,7 @@ class Session:
         """Return an access token that is still good, and not the one that was refused.
 
         Raises SignInError where the broker doesn't let us in. It is asked once only, for repeated failures
-        lock an address out for hours: the refusal stands until `forget`. A page that came in the place of an
+        lock an address out for hours: the refusal stands until `open`. A page that came in the place of an
         answer says nothing of the credentials: it stands for `PAUSE_S`, so that an exit gets out after all.
         """
         async with self._lock:
@@ -80,9 +80,14 @@ class Session:
                 await self._renew()
             return self._token
 
-    def forget(self) -> None:
-        """Let a sign-in that was refused be tried again: what was wrong may have been put right."""
+    def open(self) -> None:
+        """Let requests be sent, and a sign-in that was refused be tried again: it may have been put right."""
         self._refusal = None
+        self.wire.open()
+
+    async def close(self) -> None:
+        """Close the connections; nothing is sent until the next `open`."""
+        await self.wire.close()
 
     async def _renew(self) -> None:
         body = {"grant_type": "refresh_token"}

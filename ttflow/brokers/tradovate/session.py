@@ -72,11 +72,12 @@ class Session:
     async def open(self) -> None:
         """Sign in; raises SignInError where Tradovate doesn't let us in."""
         self._hopeless = None
+        self.wire.open()
         async with self._lock:
             await self._sign_in(self._pace.sign_in_s)
 
     async def close(self) -> None:
-        """Forget the token and close the connections."""
+        """Forget the token and close the connections; nothing is sent until the next `open`."""
         self._token = None
         await self.wire.close()
 
