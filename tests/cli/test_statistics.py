@@ -47,6 +47,22 @@ def test_one_object_for_each_strategy_with_every_key(run, file):
     assert (trend["win_rate"], trend["max_drawdown"], trend["commission"]) == (0.5, -105, 10)
 
 
+def test_money_has_no_noise_in_its_last_digits(run, here):
+    rows = [
+        "buy,100,10.1,1.1",
+        "sell,100,10.4,1.1",
+        "buy,100,10.1,0.1",
+        "sell,50,10,0.1",
+        "sell,150,10.3,0.1",
+    ]
+    lines = [f"s,X,{row},2026-03-0{at}T10:00:00Z" for at, row in enumerate(rows, 1)]
+    (here / "f.csv").write_text("\n".join([FILLS.splitlines()[0], *lines, "s,X,buy,100,10.2,0.1,2026-03-06"]))
+
+    (told,) = objects(run("stats", "--fills", "f.csv", "--json"))
+
+    assert (told["gross_profit"], told["avg_win"], told["max_drawdown"]) == (47.55, 15.85, -5.15)
+
+
 def test_a_strategy_may_be_chosen_and_the_capital_given(run, file):
     (trend,) = objects(run("stats", "--fills", file, "--strategy", "trend", "--capital", "10500", "--json"))
 

@@ -9,7 +9,7 @@ from made_fills import MONDAY, fill, fills, walks
 
 from ttflow import stats
 from ttflow.errors import RequestError
-from ttflow.stats.figures import KEYS
+from ttflow.stats.figures import KEYS, MONEY
 from ttflow.stats.frames import EPISODES, TRADES
 from ttflow.stats.live import Live
 from ttflow.stats.matching import Matcher
@@ -175,6 +175,22 @@ def test_two_point_values_are_refused_with_the_row():
 
     with pytest.raises(RequestError, match=r"^row 2: the point value of AAPL is 2, but"):
         stats.trades(rows)
+
+
+@settings(deadline=None)
+@given(made=walks(one_symbol=True))
+def test_money_is_told_without_what_floats_leave_over(made):
+    nets = [trade.net_pnl for trade in stats.matched(made)]
+    exact = {
+        "net_profit": sum(nets),
+        "gross_profit": sum(net for net in nets if net > 0),
+        "gross_loss": -sum(net for net in nets if net < 0),
+        "commission": sum(trade.commission for trade in stats.matched(made)),
+    }
+
+    for figures in (stats.summary(made), lived(made)):
+        assert {key: figures[key] for key in exact} == pytest.approx({k: float(v) for k, v in exact.items()})
+        assert all(figures[key] == round(figures[key] or 0, 10) for key in MONEY if figures[key])
 
 
 def test_a_long_sum_of_floats_has_no_drift():

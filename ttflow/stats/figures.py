@@ -46,6 +46,15 @@ KEYS = (
 COUNTS = frozenset({"trades", "episodes", "max_consecutive_wins", "max_consecutive_losses"})
 """The figures that are whole numbers."""
 
+MONEY = frozenset(
+    {"net_profit", "gross_profit", "gross_loss", "avg_trade", "avg_win", "avg_loss", "largest_win"}
+    | {"largest_loss", "commission", "max_drawdown"}
+)
+"""The figures that are amounts of money."""
+
+DECIMALS = 10
+"""How many decimals of money are told; what is behind them is what floats leave over, and no money."""
+
 EVEN = 1e-9
 """Results of at most this much money, either way, are even: what floats and shared commissions leave over."""
 
@@ -140,7 +149,7 @@ class Totals(NamedTuple):
 
 
 def figures(totals: Totals) -> Figures:
-    """Every figure of `KEYS`; what is undefined, or too large for a number, is None."""
+    """Every figure of `KEYS`, money to 10 decimals; what is undefined, or too large for a number, is None."""
     t = totals
     avg_win, avg_loss = ratio(t.gross_profit, t.wins), ratio(-t.gross_loss, t.losses)
     win_rate = ratio(t.wins, t.trades)
@@ -170,7 +179,7 @@ def figures(totals: Totals) -> Figures:
         **_of_days(t),
         "prob_profitable": prob_profitable(t.trades, t.mean, t.m2),
     }
-    return {key: made[key] if _finite(made[key]) else None for key in KEYS}
+    return {key: _told(key, made[key]) for key in KEYS}
 
 
 def _of_days(t: Totals) -> Figures:
@@ -186,8 +195,10 @@ def _of_days(t: Totals) -> Figures:
     }
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def _told(key: str, value: float | None) -> float | int | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, DECIMALS) + 0.0 if key in MONEY else value
 
 
 def change(now: float, before: float) -> float:
