@@ -267,8 +267,14 @@ def test_a_trade_comes_back_from_what_a_journal_has_of_it():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("symbol,side\nES,buy\n", "its header (symbol, side) has no column for number, type, signal"),
+        (
+            "symbol,side\nES,buy\n",
+            "its header (symbol, side) has no column Trade #, Type, Signal, Date and time",
+        ),
+        ("Trade #,Type\n1,2\n", "Wanted, in any order and with or without a currency: Trade #, Type, Signal"),
         ("\u4ea4\u6613 #,\u985e\u578b,\u8a0a\u865f\n1,2,3\n", "Set TradingView's language to English"),
+        (export().replace(",", ";"), "is parted by ;, not by commas. Give the file as it was downloaded"),
+        (export().replace(",", "\t"), "is parted by tabs, not by commas"),
         (export().replace("Exit short", "Sortie"), "Line 4: type 'Sortie' is no Entry long"),
         (export().replace("-2.90", "-2,90"), "Line 4 has 16 cells, not the 15 of the header"),
         (export().replace("-2.90", '"-2,90"'), "Line 4: net '-2,90' has a comma that parts no thousands"),

@@ -31,30 +31,38 @@ MOST_IMPORTED = 150
 TRADES, ALERTS = "list of trades", "log of alerts"
 """What TradingView calls the files that are read here."""
 
-_COLUMNS: Mapping[str, str] = {
-    "number": r"trade (#|number)",
-    "type": r"type",
-    "signal": r"signal",
-    "time": r"date(/| and )time",
-    "price": r"price\b.*",
-    "quantity": r"contracts|(position )?size \(qty\)|quantity|qty",
-    "net": r"(profit|net p ?& ?l|net pnl)\b[^%]*",
-    "commission": r"commission\b[^%]*",
+
+class _Column(NamedTuple):
+    """A column: what TradingView calls it now, and a pattern for every name it has had, in small letters."""
+
+    title: str
+    pattern: str
+
+
+_COLUMNS: Mapping[str, _Column] = {
+    "number": _Column("Trade #", r"trade (#|number)"),
+    "type": _Column("Type", r"type"),
+    "signal": _Column("Signal", r"signal"),
+    "time": _Column("Date and time", r"date(/| and )time"),
+    "price": _Column("Price", r"price\b.*"),
+    "quantity": _Column("Size (qty)", r"contracts|(position )?size \(qty\)|quantity|qty"),
+    "net": _Column("Net P&L", r"(profit|net p ?& ?l|net pnl)\b[^%]*"),
+    "commission": _Column("Commission", r"commission\b[^%]*"),
 }
-"""Every name that a column of the list of trades has had since 2021, without its currency, in small letters.
+"""The columns of the list of trades since 2021, without their currency.
 
 The column in money is meant: its twin in percent ends in a %. Prices and results may be in two currencies
 (`Price USDT`, `Net P&L USD`): the first is the market's, the second the account's.
 """
 _FURTHER = frozenset({"commission"})  # not in every generation
 
-_LOGGED: Mapping[str, str] = {
-    "alert_id": r"alert id",
-    "ticker": r"ticker",
-    "name": r"name",
-    "message": r"description",
-    "time": r"time",
-    "status": r"webhook status",
+_LOGGED: Mapping[str, _Column] = {
+    "alert_id": _Column("Alert ID", r"alert id"),
+    "ticker": _Column("Ticker", r"ticker"),
+    "name": _Column("Name", r"name"),
+    "message": _Column("Description", r"description"),
+    "time": _Column("Time", r"time"),
+    "status": _Column("Webhook status", r"webhook status"),
 }
 _OPEN = "Open"  # the signal of an exit that hasn't happened: the trade is valued at the last bar
 _BLANKS = str.maketrans("", "", " \u00a0\u2009\u202f'’_")
@@ -150,7 +158,7 @@ _COMMON = frozenset({"seq", "strategy", "account_group", "account", "mode"})
 # Rows
 
 
-def _rows(text: str, columns: Mapping[str, str], further: frozenset[str], file: str) -> Iterator[_Row]:
+def _rows(text: str, columns: Mapping[str, _Column], further: frozenset[str], file: str) -> Iterator[_Row]:
     """The rows of a file by our names for its columns; lines without anything are left out."""
     reader = csv.reader(StringIO(text.removeprefix("\ufeff"), newline=""))
     places: dict[str, int] = {}
@@ -177,24 +185,36 @@ def _readable(reader: Iterable[list[str]]) -> Iterator[list[str]]:
 
 
 def _places(
-    header: Sequence[str], columns: Mapping[str, str], further: frozenset[str], file: str
+    header: Sequence[str], columns: Mapping[str, _Column], further: frozenset[str], file: str
 ) -> dict[str, int]:
     """Where each column stands, the first that has one of its names."""
     names = [" ".join(name.lower().split()) for name in header]
     places = {
         ours: place
-        for ours, pattern in columns.items()
-        if (place := next((i for i, name in enumerate(names) if re.fullmatch(pattern, name)), None))
+        for ours, column in columns.items()
+        if (place := next((i for i, name in enumerate(names) if re.fullmatch(column.pattern, name)), None))
         is not None
     }
-    missing = [ours for ours in columns if ours not in places and ours not in further]
-    if missing:
-        shown = ", ".join(header)[:200]
-        raise RequestError(
-            f"This is no {file} of TradingView's in English: its header ({shown}) has no column for "
-            f"{', '.join(missing)}. Set TradingView's language to English and export it again."
-        )
+    wanted = [ours for ours in columns if ours not in further]
+    if missing := [columns[ours].title for ours in wanted if ours not in places]:
+        raise RequestError(_no_columns(header, missing, [columns[ours].title for ours in wanted], file))
     return places
+
+
+def _no_columns(header: Sequence[str], missing: Sequence[str], wanted: Sequence[str], file: str) -> str:
+    """Say which columns a header lacks, what TradingView calls those wanted, and what to do."""
+    shown = ", ".join(header)[:200]
+    if len(header) == 1 and (sign := next((sign for sign in ";\t" if sign in shown), "")):
+        return (
+            f"This is no {file} as TradingView exports it: its header ({' '.join(shown.split())}) "
+            f"is parted by {'tabs' if sign.isspace() else sign}, not by commas. "
+            "Give the file as it was downloaded."
+        )
+    return (
+        f"This is no {file} of TradingView's in English: its header ({shown}) has no column "
+        f"{', '.join(missing)}. Wanted, in any order and with or without a currency: {', '.join(wanted)}. "
+        "Set TradingView's language to English and export it again."
+    )
 
 
 def _wrong(row: _Row, column: str, problem: str) -> RequestError:
