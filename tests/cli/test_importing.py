@@ -11,7 +11,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ttflow.cli import main
 from ttflow.cli.reconciling import compare
 from ttflow.desk import Desk
 from ttflow.errors import RequestError
@@ -232,6 +234,15 @@ def test_what_is_no_list_is_refused_in_one_line(ttflow, here):
         assert done.returncode == 1
         assert told in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_a_strategy_without_a_name_is_wrong_usage(here):
+    (here / "none.csv").write_text(HEADER)
+
+    done = CliRunner().invoke(main, ["import", "none.csv", "--strategy", " "])
+
+    assert done.exit_code == 2
+    assert "a strategy has a name" in done.stderr
 
 
 # The log of alerts

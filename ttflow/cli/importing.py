@@ -21,9 +21,17 @@ if TYPE_CHECKING:
     from ttflow.settings import Settings
 
 
+def _named(context: click.Context, option: click.Parameter, value: str) -> str:
+    """Refuse a blank name here: no address of the running desk's API could hold it."""
+    if not value.strip():
+        raise click.BadParameter("a strategy has a name; give the one that its alerts carry.")
+    return value
+
+
 @click.command("import")
 @click.argument("file", metavar="FILE|-")
-@click.option("--strategy", required=True, metavar="NAME", help="The strategy whose trades they are.")
+@click.option("--strategy", required=True, callback=_named, metavar="NAME",
+              help="The strategy whose trades they are.")  # fmt: skip
 @click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="The chart's time zone.")
 @click.option("--symbol", default="", metavar="SYMBOL", help="What was traded; the file doesn't say it.")
 @url_option
