@@ -84,9 +84,12 @@ def evolve(value: T, /, **changes: Any) -> T:
     Does what `dataclasses.replace` does at a tenth of its cost, without running `__post_init__`; the
     field names are the caller's to get right (mypy can't see them, the tests do).
     """
-    copy = object.__new__(type(value))
-    copy.__dict__.update(value.__dict__, **changes)
+    copy = _new(type(value))
+    _set(copy, "__dict__", value.__dict__ | changes)  # past the frozen class; half as dear as an update
     return copy
+
+
+_new, _set = object.__new__, object.__setattr__
 
 
 @cache

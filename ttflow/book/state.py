@@ -86,6 +86,8 @@ _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "ledgers": lambda row: row.bracket or row.flattening or row.leave_by,
     "firms": attrgetter("due"),
 }
+_ACTING = frozenset({"orders", "trades"})
+_FEEDING = FED_BY | _ACTING
 _INSIDE = ("simulator", "manual")
 _ENDED_KEPT = 1000
 _MISSING = object()
@@ -121,7 +123,8 @@ class State:
         """Let `row` stand in `table`, in place of the one with the same key."""
         key = _KEY_OF[table](row)
         self._changed[table, key] = row
-        self._feed(table, row)
+        if table in _FEEDING:
+            self._feed(table, row)
         kept = self.tables.get(table)
         if kept is None:
             return
@@ -133,7 +136,7 @@ class State:
         if table in FED_BY:
             record = self.record(row.strategy, row.mode)
             self._derive("records", (row.strategy, row.mode), record.after(row))
-        if table in ("orders", "trades"):
+        if table in _ACTING:
             before = self.activity(row.account_group, row.account)
             after = before.after(row)
             if after is not before:
@@ -207,7 +210,7 @@ class State:
         for change in changes:
             table, written = change["table"], change["row"]
             kind, names = TABLES[table]
-            if table in ("fills", "trades", "episodes", "orders"):
+            if table in _FEEDING:
                 self._feed(table, decode(kind, written))
             if table not in self.tables:
                 continue

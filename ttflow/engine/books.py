@@ -151,4 +151,4 @@ class Books(Turns):
             root=ledger.root,
             theirs=tidy(-ledger.theirs * part) if closes else change,
         )
-        self.fill(order, f"{order.order_id}.1", abs(change), price, ZERO, self.now, None)
+        self.fill(order, self.executed(order, f"{order.order_id}.1", abs(change), price))

@@ -70,7 +70,7 @@ class Commands(Books):
         done = min(order.remaining, self._unexplained(order))
         price = self.price_of(order.symbol)
         if done > 0 and price is not None:
-            order = self.fill(order, f"{order_id}.adopted", done, price, ZERO, self.now, None)
+            order = self.fill(order, self.executed(order, f"{order_id}.adopted", done, price))
             self.notice(
                 "orders", "info", f"Order {order_id} is adopted, filled at the last price {plain(price)}."
             )

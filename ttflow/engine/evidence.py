@@ -11,7 +11,7 @@ from ttflow.book.state import ledger_key
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.protection import Protection
 from ttflow.instrument import instrument, ticker
-from ttflow.order import Order, Trade
+from ttflow.order import Fill, Order, Trade
 from ttflow.ticket import Ticket
 from ttflow.words import ZERO, OrderType, evolve, tidy
 
@@ -22,28 +22,19 @@ GAP = timedelta(hours=2)
 class Evidence(Protection):
     """Protection, and the episodes of ledgers."""
 
-    def fill(
-        self,
-        order: Order,
-        fill_id: str,
-        quantity: Decimal,
-        price: Decimal,
-        paid: Decimal,
-        at: datetime,
-        expected: Decimal | None,
-    ) -> Order:
+    def fill(self, order: Order, done: Fill) -> Order:
         """Book a fill, and carry it into the episode of its ledger; the one that ends here is told."""
         before, ticket = self.state.ledger(ledger_key(order)), self._ticket_of(order)
-        done = super().fill(order, fill_id, quantity, price, paid, at, expected)
+        filled = super().fill(order, done)
         after = self.state.ledger(before.key)
         running = _with_trades(before.running, self.closed)
         if running and before.position * after.position <= 0 and before.position:
-            self._ends(before, running, order, fill_id, at)
+            self._ends(before, running, order, done)
             running = None
-        opened = quantity - sum((trade.quantity for trade in self.closed), ZERO)
+        opened = done.quantity - sum((trade.quantity for trade in self.closed), ZERO)
         if opened > 0:
-            running = running or Running(opened_at=at, signal=order.ticket_seq)
-            running = _with_entry(running, after, ticket, opened, price)
+            running = running or Running(opened_at=done.filled_at, signal=order.ticket_seq)
+            running = _with_entry(running, after, ticket, opened, done.price)
         if running:
             resting = order.type is not OrderType.MARKET or bool(before.bracket or after.bracket)
             running = evolve(
@@ -54,27 +45,27 @@ class Evidence(Protection):
         leaves = self.leaves_by(after) if opened > 0 else after.leave_by
         if (running, leaves) != (after.running, after.leave_by):
             self.state.put("ledgers", evolve(after, running=running, leave_by=leaves))
-        return done
+        return filled
 
     def leaves_by(self, ledger: Ledger) -> datetime | None:
         """When what a ledger holds must be closed, since its contract ends; None where it doesn't."""
         return None
 
-    def _ends(self, ledger: Ledger, running: Running, order: Order, fill_id: str, at: datetime) -> None:
-        mode = self.mode_of_fills(order)
+    def _ends(self, ledger: Ledger, running: Running, order: Order, done: Fill) -> None:
+        mode = done.mode
         resting = running.resting or bool(ledger.bracket) or order.type is not OrderType.MARKET
         shadow = mode == "paper" and ledger.account.endswith(SHADOW)
         streamed = not resting or self._streamed(ledger, running.opened_at)
         episode = Episode(
             seq=self.seq,
-            episode_id=fill_id,
+            episode_id=done.fill_id,
             strategy=ledger.strategy,
             account_group=ledger.account_group,
             account=ledger.account,
             symbol=ledger.contract or ledger.root,
             side="long" if ledger.position > 0 else "short",
             opened_at=running.opened_at,
-            closed_at=at,
+            closed_at=done.filled_at,
             signal=running.signal,
             trades=running.trades,
             net_pnl=tidy(running.net_pnl),

@@ -26,18 +26,19 @@ _ENDINGS: Mapping[OrderStatus, Status] = {
 class Fills(Base):
     """The base, and everything that an order's fill or end changes."""
 
-    def fill(
+    def executed(
         self,
         order: Order,
         fill_id: str,
         quantity: Decimal,
         price: Decimal,
-        paid: Decimal,
-        at: datetime,
-        expected: Decimal | None,
-    ) -> Order:
-        """Book a fill: into its ledger, its account's money, its order, its ticket. Returns the order."""
-        done = Fill(
+        *,
+        paid: Decimal = ZERO,
+        at: datetime | None = None,
+        expected: Decimal | None = None,
+    ) -> Fill:
+        """The fill of an order, now unless `at` says when; `paid` is its commission. Nothing is booked."""
+        return Fill(
             seq=self.seq,
             fill_id=fill_id,
             order_id=order.order_id,
@@ -50,17 +51,20 @@ class Fills(Base):
             quantity=tidy(quantity),
             price=tidy(price),
             commission=tidy(paid),
-            filled_at=at,
+            filled_at=at or self.now,
             mode=self.mode_of_fills(order),
             expected_price=expected,
         )
-        ledger, trades = self.state.ledger(ledger_key(order)).filled(done, order)
+
+    def fill(self, order: Order, done: Fill) -> Order:
+        """Book a fill: into its ledger, its account's money, its order, its ticket. Returns the order."""
+        before = self.state.ledger(ledger_key(order))
+        ledger, trades = before.filled(done, order)
         self.closed = trades
-        filled = order.filled + quantity
+        filled = order.filled + done.quantity
         status = OrderStatus.FILLED if filled >= order.quantity else OrderStatus.PARTIALLY_FILLED
-        order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, fill_id))
-        before = self.state.ledger(ledger_key(order)).position
-        if order.leg is not Leg.OPEN and ledger.position and before * ledger.position <= 0:
+        order = evolve(order, filled=filled, status=status, fill_ids=(*order.fill_ids, done.fill_id))
+        if order.leg is not Leg.OPEN and ledger.position and before.position * ledger.position <= 0:
             ledger = self._overshot(order, ledger)
         self.state.put("orders", order)
         self.state.put("fills", done)
@@ -68,7 +72,7 @@ class Fills(Base):
         for trade in trades:
             self.state.put("trades", trade)
         self._count(order.strategy, trades)
-        self._pay(order, trades, paid)
+        self._pay(order, trades, done.commission)
         self._progress(order, done)
         return order
 

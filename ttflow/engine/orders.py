@@ -167,7 +167,8 @@ class Orders(Fills):
         costs = (account and account.commission) or (group.commission if group else Commission())
         paid = commission(quantity, done.price, kind, costs)
         fill_id = f"{order.order_id}.{len(order.fill_ids) + 1}"
-        return self.fill(order, fill_id, quantity, done.price, paid, self.now, done.expected)
+        made = self.executed(order, fill_id, quantity, done.price, paid=paid, expected=done.expected)
+        return self.fill(order, made)
 
     def _fillable(self, order: Order) -> Decimal:
         """What closes never closes more than is held, whatever its order says."""

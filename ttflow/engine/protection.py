@@ -7,7 +7,7 @@ or the ledger flattened when it is refused. Stop and targets cancel each other, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, Effect
 from ttflow.engine.reports import Reports
 from ttflow.instrument import instrument, ticker
-from ttflow.order import Leg, Order, OrderStatus
+from ttflow.order import Fill, Leg, Order, OrderStatus
 from ttflow.settings import DisasterStop
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import ONE, ZERO, Side, evolve, plain, scaled, tidy
@@ -43,21 +43,12 @@ class Protection(Reports):
 
     # What a ledger is to be protected by
 
-    def fill(
-        self,
-        order: Order,
-        fill_id: str,
-        quantity: Decimal,
-        price: Decimal,
-        paid: Decimal,
-        at: datetime,
-        expected: Decimal | None,
-    ) -> Order:
+    def fill(self, order: Order, done: Fill) -> Order:
         """Book a fill; an entry brings its levels with it, a target that is reached is done."""
         ticket = self._ticket_of(order)
-        after = super().fill(order, fill_id, quantity, price, paid, at, expected)
+        after = super().fill(order, done)
         if order.leg is Leg.OPEN:
-            self._bring_levels(order, price, ticket)
+            self._bring_levels(order, done.price, ticket)
         elif order.leg is Leg.TAKE_PROFIT and after.ended:
             self._reached(order)
         return after

@@ -52,9 +52,10 @@ class Reports(Orders):
             self.notice("overfill", "critical", f"The broker filled {plain(quantity)} more of {name}.")
         elif order.ended:
             self.notice("late_fill", "critical", f"{name} was {was}, and is filled after all.")
-        at = datetime.fromisoformat(done["at"]) if done.get("at") else self.now
+        at = datetime.fromisoformat(done["at"]) if done.get("at") else None
         paid = Decimal(done.get("commission", "0"))
-        after = self.fill(order, done["fill_id"], quantity, Decimal(done["price"]), paid, at, None)
+        price = Decimal(done["price"])
+        after = self.fill(order, self.executed(order, done["fill_id"], quantity, price, paid=paid, at=at))
         if order.ended and not after.ended:
             after = evolve(after, status=was)
             self.state.put("orders", after)
