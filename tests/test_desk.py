@@ -185,11 +185,11 @@ def test_a_stopped_desk_leaves_no_timer_and_no_task(journal):
     async def main():
         desk = await Desk(settings(journal)).start()
         await desk.send(paper(order_type="limit", limit_price=1, cancel_after=3600))
-        assert desk._timer
-        desk._tick()
+        assert desk.decider.timer
+        desk.decider.tick()
         await desk.stop()
-        await until(lambda: desk._ticking is None or desk._ticking.done())
-        assert desk._timer is None or desk._timer.cancelled()
+        await until(lambda: desk.decider.ticking is None or desk.decider.ticking.done())
+        assert desk.decider.timer is None or desk.decider.timer.cancelled()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())

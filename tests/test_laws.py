@@ -18,7 +18,7 @@ import reactivex.operators as rx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttflow import builtin
+from ttflow import builtin, deciding
 from ttflow import desk as desk_module
 from ttflow import operators as ops
 from ttflow.alert import parse_alert
@@ -112,7 +112,7 @@ async def until(condition):
 
 async def at_rest(desk):
     """Wait until everything kept is decided, and no lane has anything to do."""
-    await until(lambda: not desk.undecided and not desk._pending and not desk.worker._tasks)
+    await until(lambda: not desk.undecided and desk.decider.idle and not desk.worker._tasks)
 
 
 class Story:
@@ -241,7 +241,7 @@ def test_restarts_anywhere_and_a_replay_decide_alike_what_the_flow_remembers_inc
 @examples
 @given(steps, fates)
 def test_a_start_from_a_checkpoint_decides_alike(story_steps, script):
-    with patch.object(desk_module, "_CHECKPOINT", 3):
+    with patch.object(deciding, "CHECKPOINT", 3):
         told(story_steps, script, remembering)
 
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import reactivex.operators as rx
 
-from ttflow import desk as desk_module
+from ttflow import deciding
 from ttflow import operators as ops
 from ttflow.desk import Desk
 from ttflow.errors import JournalUnavailable
@@ -63,7 +63,7 @@ def journal(tmp_path):
 def test_operators_remember_across_a_start_and_across_a_checkpoint(journal, every):
     lives = Lives(journal, throttled)
 
-    with patch.object(desk_module, "_CHECKPOINT", every):
+    with patch.object(deciding, "CHECKPOINT", every):
         lives.live("A", "B")
         lives.live("C")
         lives.clock.advance(10)
@@ -78,7 +78,7 @@ def test_operators_remember_across_a_start_and_across_a_checkpoint(journal, ever
 def test_a_ticket_that_an_operator_holds_is_held_across_a_start(journal, every):
     lives = Lives(journal, delayed)
 
-    with patch.object(desk_module, "_CHECKPOINT", every):
+    with patch.object(deciding, "CHECKPOINT", every):
         lives.live("A")
         assert lives.tickets() == [("A", "open", None)]
         lives.live("B", "C", "D")
@@ -119,7 +119,7 @@ def test_a_backlog_longer_than_a_checkpoint_comes_back_as_it_was_decided(journal
                 await opened.keep(Kind.ALERT, body(account_group="paper", comment=f"{number}").decode())
 
     asyncio.run(keep())
-    with patch.object(desk_module, "_CHECKPOINT", 2):
+    with patch.object(deciding, "CHECKPOINT", 2):
         lives.live("B")
         lives.live("C")
 

@@ -26,6 +26,7 @@ from tornado.web import Application
 from ttflow import desk as desk_module
 from ttflow import webhook
 from ttflow.brokers import NotSent, Report, tradovate, worker
+from ttflow.deciding import Decider
 from ttflow.desk import Desk
 from ttflow.engine import Ids
 from ttflow.gate import Gate
@@ -191,13 +192,13 @@ def send_again() -> None:
 def send_early() -> None:
     """Let orders leave before their decision is committed."""
 
-    def record(desk: Desk, applied: Any) -> None:
+    def write(decider: Decider, applied: Any) -> None:
         for effect in applied.effects:
-            desk.worker.put(effect)
-        kept(desk, applied._replace(effects=()))
+            decider.leave(effect)
+        kept(decider, applied._replace(effects=()))
 
-    kept = Desk._record
-    Desk._record = record
+    kept = Decider._write
+    Decider._write = write
 
 
 def keep_repeats() -> None:

@@ -11,17 +11,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ttflow.alert import Action, Alert
-from ttflow.book.ledger import Flattening, Key, Ledger
+from ttflow.book.ledger import Key, Ledger
 from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
-from ttflow.engine.base import PROTECTIVE, SIMULATOR, pause_after
-from ttflow.engine.judging import Judging
+from ttflow.engine.base import PROTECTIVE, SIMULATOR
+from ttflow.engine.flattening import Flattens
 from ttflow.engine.modes import sides, signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
 from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
-from ttflow.order import Leg, Order, OrderStatus
+from ttflow.order import Leg, Order
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ZERO, evolve, plain, scaled, tidy
 
@@ -37,8 +37,8 @@ BROKER_PAUSE = timedelta(seconds=5)
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
 
-class Turns(Judging):
-    """Judging, and the queues of the ledgers."""
+class Turns(Flattens):
+    """Flattening, and the queues of the ledgers."""
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
@@ -58,24 +58,13 @@ class Turns(Judging):
         """Take one step at a ledger; False when there is none to take now."""
         ledger = self.state.ledger(key)
         if ledger.leave_by and ledger.leave_by <= self.now and not ledger.flat and not ledger.flattening:
-            return self._leaves(ledger)
+            return self.leaves(ledger)
         if ledger.flattening:
-            return self._flatten(ledger)
+            return self.flatten(ledger)
         ticket = self._next(key, ledger)
         if ticket is None:
             return False
         self._step(evolve(ticket, now=self.now))
-        return True
-
-    def _leaves(self, ledger: Ledger) -> bool:
-        """What a ledger holds must not be held any longer: it is closed (rules 23 and 25)."""
-        name = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
-        text = (
-            f"{name} has to be flat by now: {ledger.contract} is about to end, or its flat-by time has come."
-        )
-        self.notice("flat_by", "warning", text)
-        flattening = Flattening(reason="its flat-by time")
-        self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=flattening))
         return True
 
     def _next(self, key: Key, ledger: Ledger) -> Ticket | None:
@@ -372,32 +361,6 @@ class Turns(Judging):
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
         wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
         return instrument(ticket.symbol).floor_to_lot(wanted)
-
-    def _flatten(self, ledger: Ledger) -> bool:
-        """Cancel, close, verify, repeat, until the ledger is flat; False while there is nothing to do now."""
-        orders, flattening = self.state.orders_of(ledger.key), ledger.flattening
-        assert flattening is not None  # the caller has looked
-        standing = [
-            order for order in orders if not order.cancelling and order.status is not OrderStatus.SUBMITTING
-        ]
-        waits = flattening.until is not None and flattening.until > self.now
-        if any(order.unsettled for order in orders) or (waits and not ledger.flat):
-            return False
-        for order in standing:
-            self.withdraw(order, flattening.reason)
-        if standing:
-            return True
-        if ledger.flat:
-            self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=None, bracket=None))
-            return True
-        again = evolve(
-            flattening,
-            attempt=flattening.attempt + 1,
-            until=self.now + timedelta(seconds=pause_after(flattening.attempt)),
-        )
-        self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=again, bracket=None))
-        self.dispatch(self.unasked(ledger, Leg.CLOSE, abs(ledger.position), flattening.attempt))
-        return True
 
 
 def _contradicts(alert: Alert, ledger: Ledger) -> bool:

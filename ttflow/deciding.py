@@ -1,0 +1,208 @@
+"""Deciding: what was kept is decided in the order of its seq, and what was decided is done once committed.
+
+The one rule: nothing of a decision leaves before its commit. In a burst acknowledging goes first, for a while
+that nobody notices. Everything here belongs to the thread of one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ttflow.alert import Alert
+from ttflow.engine import Applied, Effect, Engine
+from ttflow.errors import JournalError, JournalUnavailable
+from ttflow.inputs import Decision, Input, Kind
+from ttflow.journal import Journal
+
+log = logging.getLogger("ttflow.desk")
+
+PATIENCE_S, REST_S = 0.1, 0.005
+"""How long decisions may wait while a burst of alerts is acknowledged, and the pause that ends a burst."""
+
+LOT, FEW, BACKLOG = 64, 8, 500
+"""How many inputs are decided in one turn of the loop; how many are no burst yet; and of how many one is
+decided in every turn all the same."""
+
+CHECKPOINT = 5000
+"""How many inputs are between two snapshots of the state."""
+
+STOPPED = "The desk stopped; what was kept is decided at its next start."
+
+
+class Decider:
+    """Decides the inputs that a journal has kept, from its making on, until `stop`.
+
+    `leave` carries out an effect whose decision is committed, `publish` hears of each committed decision.
+    `clock` tells the time, UTC: what is due by then becomes a tick. `parsed` are the alerts on their way into
+    the journal by their text, so that none is read twice.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        clock: Callable[[], datetime],
+        *,
+        leave: Callable[[Effect], None],
+        publish: Callable[[Decision], None],
+    ) -> None:
+        self.engine, self.journal, self.clock = engine, journal, clock
+        self.leave, self.publish = leave, publish
+        self.parsed: dict[str, Alert] = {}
+        self.recorded = 0
+        self.over: str | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.ticking: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[tuple[Input, Alert | None]] = deque()
+        self._effects: dict[int, tuple[Effect, ...]] = {}
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        self._draining = False
+        self._since_checkpoint = 0
+        self._decided_at = self._kept_at = 0.0
+        journal.on_kept, journal.on_recorded = self._kept, self._written
+
+    @property
+    def undecided(self) -> int:
+        """How many kept inputs have no committed decision yet."""
+        return self.journal.last_seq - self.recorded
+
+    @property
+    def idle(self) -> bool:
+        """Whether no input waits to be decided; what is decided may still wait for its commit."""
+        return not self._pending
+
+    def resume(self, decided: int, applied: Sequence[Applied]) -> None:
+        """Go on after `decided` inputs of earlier lives; those kept after them were applied just now."""
+        self.recorded = decided
+        for one in applied:
+            self._write(one)
+
+    def stop(self) -> None:
+        """Set nothing going any more; what waits is decided by `finish`."""
+        self.over = self.over or STOPPED
+        if self.timer:
+            self.timer.cancel()
+
+    def finish(self) -> None:
+        """Decide what waits, as long as the journal takes it."""
+        while self._pending and self.journal.healthy:
+            self._drain()
+
+    def disappoint(self, told: str) -> None:
+        """Nobody waits for ever: what is not decided now will not be decided in this life of the desk."""
+        self.over = told
+        waiting, self._waiting = self._waiting, {}
+        for future in (one for futures in waiting.values() for one in futures):
+            if not future.done():
+                future.set_exception(JournalUnavailable(told))
+
+    async def decided(self, seq: int) -> None:
+        """Wait until the input is decided and its decision is committed.
+
+        Raises JournalUnavailable where the desk stops before; the next start decides it.
+        """
+        if seq > self.recorded:
+            if self.over:
+                raise JournalUnavailable(STOPPED)
+            future = self._loop.create_future()
+            self._waiting.setdefault(seq, []).append(future)
+            await future
+
+    # From kept to decided
+
+    def _kept(self, inputs: Sequence[Input]) -> None:
+        self._kept_at = self._loop.time()
+        if not self._pending:
+            self._decided_at = self._kept_at
+        self._pending.extend((item, self.parsed.get(item.raw)) for item in inputs)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._pending and not self._draining:
+            self._draining = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Decide some of what waits. Acknowledging goes first, but for no longer than `PATIENCE_S`."""
+        self._draining = False
+        if self.over:
+            return  # `finish` decides what waits; the journal may be closed when a late turn comes
+        now = self._loop.time()
+        burst = len(self._pending) > FEW and now - self._kept_at < REST_S
+        late = now - self._decided_at > PATIENCE_S
+        most = LOT if late or not (burst or self.journal.keeping) else 0
+        for _ in range(min(len(self._pending), most + len(self._pending) // BACKLOG)):
+            self._drain()
+        if most:
+            self._decided_at = now
+        if self._effects:
+            self.journal.hand_over()  # an order waits for this commit; other decisions can wait for inputs
+        if not self._pending:
+            self._wind()
+        elif most:
+            self._schedule()
+        else:  # the loop rests meanwhile: the journal's thread needs Python's lock
+            self._draining = True
+            self._loop.call_later(REST_S, self._turn)
+
+    def _drain(self) -> None:
+        item, alert = self._pending.popleft()
+        applied = self.engine.apply(item, alert)
+        self._write(applied)
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= CHECKPOINT:
+            self._since_checkpoint = 0
+            decision = applied.decision
+            self.journal.checkpoint(Decision(decision.seq, decision.at, self.engine.state.snapshot()))
+
+    # From decided to done
+
+    def _write(self, applied: Applied) -> None:
+        if applied.effects:
+            self._effects[applied.decision.seq] = applied.effects
+        self.journal.record(applied.decision)
+
+    def _written(self, decisions: Sequence[Decision]) -> None:
+        """Decisions are committed: now, and only now, what they lead to may leave."""
+        for decision in decisions:
+            self.recorded = decision.seq
+            for effect in self._effects.pop(decision.seq, ()):
+                self.leave(effect)
+            for future in self._waiting.pop(decision.seq, ()):
+                if not future.done():
+                    future.set_result(None)
+            self.publish(decision)
+
+    # What is due at a time
+
+    def _wind(self) -> None:
+        """Set the clock for what is due next; the tick is an input like any other."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+        due = self.engine.due
+        if due is not None and not self.over:
+            wait = max(0.0, (due - self.clock()).total_seconds())
+            self.timer = self._loop.call_later(wait, self.tick)
+
+    def tick(self) -> None:
+        """Let the time be an input, now."""
+        self.timer = None
+        self.ticking = self._loop.create_task(self._keep_tick())
+
+    async def _keep_tick(self) -> None:
+        try:
+            await self.journal.keep(Kind.TICK, "{}")
+        except JournalError as error:
+            if self.over:
+                return
+            log.warning("a tick waits for the journal: %s", error)
+            self.timer = self._loop.call_later(1.0, self.tick)
+
+
+__all__ = ["Decider"]
