@@ -22,7 +22,7 @@ HOUSE = Path(ttflow.__file__).parent
 FLOORS = {
     0: "alert contracts errors expiry explaining inputs instrument masking order readers sample settings "
     "showing strict_json symbols template ticket tradingview view words",
-    1: "book calendars clock engine firms flow graph hub operators simulator sizing stats story tap",
+    1: "book calendars clock engine firms flow frames graph hub operators simulator sizing stats story tap",
     2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering client dashboard notebook plots standing",
     4: "__main__ api builtin cli controls deciding demo desk fakes recovery rerun server stream terminal "

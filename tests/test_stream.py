@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import TOKEN, hang_up, heard, visit
+from test_frames import read
 from tornado.httpclient import HTTPClientError
+from tornado.websocket import websocket_connect
 
 from ttflow import stream
+from ttflow.frames import Frames
 from ttflow.journal import Reader
 from ttflow.stream import Feed
 
@@ -141,58 +146,239 @@ def test_the_numbers_stay_exact(tmp_path):
     visit(tmp_path, work)
 
 
+# How frames go out
+
+
+class Wire:
+    """A client's connection, below its frames, that counts what is written to it at once."""
+
+    def __init__(self, wire):
+        self._wire, self.writes = wire, []
+
+    def __getattr__(self, name):
+        return getattr(self._wire, name)
+
+    def write(self, data):
+        self.writes.append(data)
+        return self._wire.write(data)
+
+
+def tapped(client):
+    """Put a counting wire under a client."""
+    client.ws_connection.stream = Wire(client.ws_connection.stream)
+    return client.ws_connection.stream
+
+
+async def connected(visitor, count):
+    """That many clients, with their wires."""
+    connections = [await visitor.stream() for _ in range(count)]
+    return connections, [tapped(client) for client in visitor.server.app.hub.clients]
+
+
+def publish(visitor, count, padding="[]"):
+    """Tell so many decisions in one turn of the loop; returns their seqs."""
+    hub = visitor.server.app.hub
+    first = max(hub.frames.last, visitor.desk.journal.last_seq) + 1
+    for seq in range(first, first + count):
+        hub.publish(seq, padding)
+    return range(first, first + count)
+
+
+def test_what_comes_together_goes_out_in_one_write_of_the_same_bytes_to_all(tmp_path):
+    async def work(visitor):
+        connections, wires = await connected(visitor, 10)
+        seqs = publish(visitor, 100)
+        for connection in connections:
+            assert [(await heard(connection))["seq"] for _ in seqs] == list(seqs)
+        assert [len(wire.writes) for wire in wires] == [1] * 10
+        assert len({id(wire.writes[0]) for wire in wires}) == 1
+        for connection in connections:
+            await hang_up(connection)
+
+    visit(tmp_path, work)
+
+
+def test_the_first_news_goes_at_once_and_more_waits_for_the_next_beat(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "BEAT_S", 3600.0)
+
+    async def work(visitor):
+        hub = visitor.server.app.hub
+        (connection,), (wire,) = await connected(visitor, 1)
+        (first,) = publish(visitor, 1)
+        assert (await heard(connection))["seq"] == first
+        publish(visitor, 50)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(wire.writes) == 1
+        hub._beat.cancel()
+        hub._tell_all()
+        assert [(await heard(connection))["seq"] for _ in range(50)] == list(range(first + 1, first + 51))
+        assert len(wire.writes) == 2
+        await hang_up(connection)
+
+    visit(tmp_path, work)
+
+
+def test_between_a_few_clients_the_loop_does_what_else_there_is(tmp_path):
+    async def work(visitor):
+        hub = visitor.server.app.hub
+        connections, wires = await connected(visitor, 3 * stream.TURN)
+        publish(visitor, 10)
+        written = []
+        while not written or written[-1] < len(wires):
+            await asyncio.sleep(0)
+            written.append(sum(bool(wire.writes) for wire in wires))
+        steps = [after - before for before, after in itertools.pairwise([0, *written])]
+        assert max(steps) == stream.TURN
+        assert hub.frames.last == hub._goal
+        for connection in connections:
+            await hang_up(connection)
+
+    visit(tmp_path, work)
+
+
+def test_nobody_who_looks_costs_nothing(tmp_path):
+    async def work(visitor):
+        hub = visitor.server.app.hub
+        await burst(visitor, 5)
+        assert (len(hub.frames), hub._beat) == (0, None)
+        connection = await visitor.stream()
+        await burst(visitor, 5)
+        await heard(connection)
+        await until(lambda: not hub._beat and not hub._turning)
+        assert len(hub.frames) == 0  # everybody has got them
+        await hang_up(connection)
+        await until(lambda: not hub.clients)
+        publish(visitor, 5)
+        assert (len(hub.frames), hub._beat) == (0, None)
+
+    visit(tmp_path, work)
+
+
+def test_a_client_that_can_not_be_written_to_costs_itself_alone(tmp_path, caplog):
+    async def work(visitor):
+        connections, wires = await connected(visitor, 3)
+
+        def fails(data):
+            raise RuntimeError("no")
+
+        wires[1].write = fails
+        (seq,) = publish(visitor, 1)
+        told = [await connection.read_message() for connection in connections]
+        assert sorted(message is None for message in told) == [False, False, True]
+        assert [json.loads(message)["seq"] for message in told if message] == [seq, seq]
+        (seq,) = publish(visitor, 1)
+        for connection, message in zip(connections, told, strict=True):
+            if message:
+                assert (await heard(connection))["seq"] == seq
+                await hang_up(connection)
+            connection.close()
+
+    visit(tmp_path, work)
+    assert "it is dropped" in caplog.text
+
+
+def test_nothing_is_compressed_though_a_client_would_take_it(tmp_path):
+    async def work(visitor):
+        address = visitor.server.address.replace("http", "ws", 1)
+        connection = await websocket_connect(f"{address}/api/stream", compression_options={})
+        await visitor.alert()
+        assert (await heard(connection))["seq"] == visitor.desk.journal.last_seq
+        assert "Sec-WebSocket-Extensions" not in connection.headers
+        await hang_up(connection)
+
+    visit(tmp_path, work)
+
+
+class Client:
+    """A client whose connection holds as much as it is told to."""
+
+    def __init__(self, hub, seq):
+        self.hub, self.begun, self.got = hub, seq, []
+        self.room, self.away = True, False
+        self.feed = Feed(seq, self.write, self.leave)
+        hub.join(self.feed)
+
+    def write(self, data):
+        assert not self.away
+        assert self.feed.free, "it was written to while it took nothing"
+        self.got += read(data)
+        return self.room
+
+    def drain(self):
+        self.room = True
+        if not self.feed.free:
+            self.hub.resume(self.feed)
+
+    def leave(self):
+        self.away = True
+        self.hub.leave(self.feed)
+
+
+STEPS = ["publish", "publish", "turn", "stall", "drain", "leave", "come"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3)), max_size=100), st.integers(1, 6))
+def test_whatever_the_pace_every_client_hears_of_every_decision_or_how_many_it_missed(steps, held):
+    """The hub's rounds with clients that take, stall, drain, leave and come, and little room for frames."""
+
+    async def main():
+        seq, listeners = 0, []
+        desk = SimpleNamespace(listen=listeners.append)
+        hub = stream.Hub(desk)
+        hub.frames = Frames(held)
+        clients = [Client(hub, 0)]
+        for step, which in steps:
+            client = clients[which % len(clients)]
+            if step == "publish":
+                seq += 1
+                listeners[0](seq, f"[{seq}]")
+            elif step == "turn":
+                await asyncio.sleep(0)
+            elif step == "stall":
+                client.room = False
+            elif step == "come":
+                clients.append(Client(hub, seq))
+            else:
+                getattr(client, step)()
+        for client in clients:
+            client.drain()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        return seq, clients, hub
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "BEAT_S", 0.0)
+        patch.setattr(stream, "TURN", 2)
+        last, clients, hub = asyncio.run(main())
+
+    for client in clients:
+        position = client.begun
+        for message in client.got:
+            assert message["seq"] == position + message.get("thinned", 1)
+            assert message["changes"] == ([] if "thinned" in message else [message["seq"]])
+            position = message["seq"]
+        assert client.away or position == last
+    told = [message["thinned"] for client in clients for message in client.got if "thinned" in message]
+    assert hub.thinned == sum(told)
+
+
 # Slow readers
 
 
-def play(feed, steps):
-    """Offer or take by turns, then take the rest; returns the messages and the last seq offered."""
-
-    def has_news():
-        return bool(feed._waiting) and feed._waiting[-1][0] > (feed.seq or 0)
-
-    async def main():
-        got, seq = [], 0
-        for offer in [*steps, *[False] * len(steps)]:
-            if offer:
-                seq += 1
-                feed.offer(seq, json.dumps({"seq": seq}))
-            elif has_news():
-                got.append(json.loads(await feed.next()))
-        return got, seq
-
-    return asyncio.run(main())
-
-
-@given(st.lists(st.booleans(), max_size=200), st.integers(1, 5), st.none() | st.integers(0, 30))
-def test_what_a_feed_sends_and_leaves_out_is_all_there_was(steps, size, since):
-    got, last = play(Feed(since, size), steps)
-    position = since or 0
-    for message in got:
-        assert message["seq"] == position + message.get("thinned", 1)
-        position = message["seq"]
-    assert position == max(last, since or 0)
-
-
-def test_a_feed_is_bounded_by_size_and_by_bytes():
-    feed = Feed(0, size=1000, most_bytes=100)
-    for seq in range(1, 500):
-        feed.offer(seq, "x" * 30)
-        assert feed._bytes <= 100
-        assert len(feed._waiting) <= 3
-
-
 def test_a_slow_reader_is_told_how_much_it_missed_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "QUEUE", 8)
+    monkeypatch.setattr(stream, "HELD", 8)
+    monkeypatch.setattr(stream, "BEAT_S", 0.0)
 
     async def work(visitor):
         hub = visitor.server.app.hub
         connection = await visitor.stream()
-        first, last = 100, 600
-        padding = json.dumps(["x" * 100_000])
-        for seq in range(first, last + 1):  # more than any socket's buffers hold
-            hub.publish(seq, padding)
+        position = visitor.desk.journal.last_seq
+        padding, left_out, last = json.dumps(["x" * 100_000]), 0, 0
+        for _ in range(500):  # more than any socket's buffers hold
+            (last,) = publish(visitor, 1, padding)
             await asyncio.sleep(0)
-        position, left_out = first - 1, 0
+        assert len(hub.frames) == 8
         while position < last:
             message = await heard(connection)
             if "thinned" in message:
@@ -201,23 +387,23 @@ def test_a_slow_reader_is_told_how_much_it_missed_and_goes_on(tmp_path, monkeypa
             assert message["seq"] == position + message.get("thinned", 1)
             position = message["seq"]
         assert left_out > 0
-        hub.publish(last + 1, "[]")
-        assert await heard(connection) == {"seq": last + 1, "changes": []}
-        await hang_up(connection)
-        await until(lambda: not hub.clients)
+        (seq,) = publish(visitor, 1)
+        assert await heard(connection) == {"seq": seq, "changes": []}
         assert hub.thinned == left_out
+        await hang_up(connection)
 
     visit(tmp_path, work)
 
 
 def test_a_slow_reader_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "QUEUE", 8)
+    monkeypatch.setattr(stream, "HELD", 8)
+    monkeypatch.setattr(stream, "BEAT_S", 0.0)
 
     async def work(visitor):
         idle = await visitor.stream()
         keen = await visitor.stream()
-        for seq in range(100, 200):
-            visitor.server.app.hub.publish(seq, json.dumps(["x" * 200_000]))
+        for _ in range(100):
+            (seq,) = publish(visitor, 1, json.dumps(["x" * 200_000]))
             assert (await heard(keen))["seq"] == seq
         assert (await visitor.ask("/healthz")).status == 200
         await hang_up(idle)
@@ -226,15 +412,22 @@ def test_a_slow_reader_holds_nobody_up(tmp_path, monkeypatch):
     visit(tmp_path, work)
 
 
-def test_a_reader_that_stopped_is_let_go(tmp_path, monkeypatch):
+@pytest.mark.parametrize("query", ["", "?since=0"])
+def test_a_reader_that_stopped_is_let_go(tmp_path, monkeypatch, query):
     monkeypatch.setattr(stream, "STALLED_S", 0.1)
+    monkeypatch.setattr(stream, "BEAT_S", 0.0)
 
     async def work(visitor):
         hub = visitor.server.app.hub
-        connection = await visitor.stream()
-        for seq in range(100, 400):
-            hub.publish(seq, json.dumps(["x" * 100_000]))
-        await until(lambda: not hub.clients)
+        if query:  # it stops while it still is sent what was recorded
+            told = [(seq, json.dumps(["x" * 100_000])) for seq in range(1, 400)]
+            monkeypatch.setattr(Reader, "changes_since", lambda reader, since: iter(told[since:]))
+        connection = await visitor.stream(query)
+        for _ in range(400):
+            publish(visitor, 1, json.dumps(["x" * 100_000]))
+            await asyncio.sleep(0)
+        await until(lambda: not hub.clients and not hub._feeds)
+        assert len(hub.frames) == 0
         await hang_up(connection)
 
     visit(tmp_path, work)

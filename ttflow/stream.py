@@ -1,135 +1,162 @@
 """The stream: every recorded decision, one JSON object a message, to whoever watches.
 
 A client is never waited for. What it missed while it was away comes from the journal; what it is too slow
-for is left out, and it is told how much.
+for is left out, and it is told how much. Watching costs a desk little: each message is made once, many go
+into a connection together and at most ten times a second, and what else the loop has to do comes in between.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import logging
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.websocket import WebSocketHandler
 
 from ttflow.access import Refusal
 from ttflow.answering import Guarded
+from ttflow.frames import HELD, HELD_BYTES, Frames, Lot, lots
 from ttflow.journal.reader import PAGE
 
 if TYPE_CHECKING:
     from ttflow.desk import Desk
+    from ttflow.journal import Reader
 
-QUEUE = 4096
-"""How many messages may wait for one client; several times what the journal records at once."""
-QUEUE_BYTES = 16 * 2**20
+log = logging.getLogger("ttflow.stream")
+
 CLIENTS = 64
+BEAT_S = 0.1
+"""How much time lies between two rounds of telling everybody, where so much happens; the first is at once."""
+TURN = 4
+"""How many clients are written to before the loop does what else there is, alerts above all."""
 STALLED_S = 30.0
-"""How long a client may take for one message before it is let go."""
+"""How long a client may take for what was written to it at once before it is let go."""
 GOODBYE_S = 1.0
 """How long a stop waits for the clients to say goodbye."""
 GOING_AWAY, TRY_AGAIN = 1001, 1013
 
 
 class Feed:
-    """What one client still has to get, bounded. `seq` is the last that it got; None before the first.
+    """How far one client is: `seq` is the last decision that was written, `free` whether it takes more now.
 
-    When the bound is reached everything waiting is left out, and the client hears how much that was.
+    `write` takes whole frames and never waits; it returns whether there is room for more. `drop` ends the
+    client's connection.
     """
 
-    def __init__(self, seq: int | None = None, size: int = QUEUE, most_bytes: int = QUEUE_BYTES) -> None:
-        self.seq = seq
-        self.thinned = 0
-        self._size, self._most_bytes, self._bytes = size, most_bytes, 0
-        self._waiting: deque[tuple[int, str]] = deque()
-        self._cut = 0  # the last seq that was left out and not told yet
-        self._more = asyncio.Event()
+    def __init__(
+        self, seq: int, write: Callable[[bytes], bool], drop: Callable[[], None], *, free: bool = True
+    ) -> None:
+        self.seq, self.free = seq, free
+        self._write, self._drop = write, drop
 
-    def offer(self, seq: int, message: str) -> None:
-        """Add a message; never waits."""
-        if len(self._waiting) >= self._size or self._bytes + len(message) > self._most_bytes:
-            self._leave_out()
-        if self.seq is None:
-            self.seq = seq - 1
-        self._waiting.append((seq, message))
-        self._bytes += len(message)
-        self._more.set()
-
-    def _leave_out(self) -> None:
-        if self._waiting:
-            self._cut = self._waiting[-1][0]
-        self._waiting.clear()
-        self._bytes = 0
-
-    async def next(self) -> str:
-        """Wait for the next message; what the client got from the journal meanwhile isn't repeated."""
-        while True:
-            while self._waiting:
-                assert self.seq is not None  # set by the first offer
-                if self._cut > self.seq:
-                    return self._thin()
-                seq, message = self._waiting.popleft()
-                self._bytes -= len(message)
-                if seq > self.seq:
-                    self.seq = seq
-                    return message
-            self._more.clear()
-            await self._more.wait()
-
-    def _thin(self) -> str:
-        assert self.seq is not None
-        left_out, self.seq = self._cut - self.seq, self._cut
-        self.thinned += left_out
-        return f'{{"seq":{self.seq},"changes":[],"thinned":{left_out}}}'
+    def send(self, lot: Lot) -> None:
+        """Write a lot; where that fails, this client is dropped, and nobody else hears of it."""
+        self.seq = lot.seq
+        try:
+            self.free = self._write(lot.data)
+        except Exception:
+            log.exception("a client of the stream can't be written to; it is dropped")
+            self.free = False
+            self._drop()
 
 
 class Hub:
-    """Hands each recorded decision to every client's feed, from one listener of the desk."""
+    """Tells each recorded decision to every client, from one listener of the desk.
+
+    Where nobody watches it does nothing, and where nothing happens neither. At each beat all are brought up
+    to what was recorded by then, a few in each turn of the loop.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self.clients: set[Stream] = set()
         self.thinned = 0
-        self.recorded = 0
+        self.frames = Frames(HELD, HELD_BYTES)
         self._feeds: set[Feed] = set()
+        self._due: dict[Feed, None] = {}
+        self._goal = 0
+        self._beat: asyncio.TimerHandle | None = None
+        self._turning = False
+        self._told_at = float("-inf")
+        self._loop = asyncio.get_running_loop()
         self._stop: Callable[[], None] = desk.listen(self.publish)
 
     def publish(self, seq: int, changes: str) -> None:
-        """Offer one decision to every feed."""
-        self.recorded += 1
+        """Take in one decision, in the loop's thread; whoever has joined is told soon."""
         if self._feeds:
-            message = _message(seq, changes)
-            for feed in self._feeds:
-                feed.offer(seq, message)
+            self.frames.add(seq, changes)
+            if self._beat is None:
+                at = max(self._loop.time(), self._told_at + BEAT_S)
+                self._beat = self._loop.call_at(at, self._tell_all)
 
     def join(self, feed: Feed) -> None:
-        """Let a feed have every decision from now on."""
+        """Let a client have every decision from now on, as soon as it is free."""
         self._feeds.add(feed)
 
     def leave(self, feed: Feed) -> None:
-        """Let a feed have no more."""
+        """Let a client have no more."""
         self._feeds.discard(feed)
-        self.thinned += feed.thinned
-        feed.thinned = 0
+        self._due.pop(feed, None)
+        if not self._feeds:
+            self.frames.forget(self.frames.last)
+
+    def resume(self, feed: Feed) -> None:
+        """Tell a client that takes more again what the others have got meanwhile."""
+        feed.free = True
+        if feed in self._feeds:
+            self._due[feed] = None
+            self._go()
+
+    def _tell_all(self) -> None:
+        self._told_at, self._beat = self._loop.time(), None
+        self._goal = self.frames.last
+        self._due.update(dict.fromkeys(feed for feed in self._feeds if feed.free))
+        self._go()
+
+    def _go(self) -> None:
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        for feed in tuple(islice(self._due, TURN)):
+            del self._due[feed]
+            lot = self.frames.after(feed.seq, self._goal)
+            if lot.data:
+                feed.send(lot)
+                self.thinned += lot.left_out
+            if feed.free and feed.seq < self._goal:
+                self._due[feed] = None
+        self._turning = False
+        if self._due:
+            self._go()
+        elif self._feeds:
+            self.frames.forget(min(feed.seq for feed in self._feeds))
 
     async def close(self) -> None:
-        """Stop listening and send every client away; who doesn't answer in time is dropped."""
+        """Stop listening, tell what is left, and send every client away; who doesn't answer is dropped."""
         self._stop()
+        if self._beat:
+            self._beat.cancel()
+            self._tell_all()
+        while self._turning:  # noqa: ASYNC110  # a turn of the loop is what is waited for
+            await asyncio.sleep(0)
         leaving = tuple(self.clients)
         for client in leaving:
             client.close(GOING_AWAY, "the desk stops")
         if leaving:
-            await asyncio.wait([client.sending for client in leaving], timeout=GOODBYE_S)
+            await asyncio.wait([client.gone for client in leaving], timeout=GOODBYE_S)
         for client in tuple(self.clients):
             client.drop()
 
 
-def _message(seq: int, changes: str) -> str:
-    return f'{{"seq":{seq},"changes":{changes}}}'
-
-
 class Stream(Guarded, WebSocketHandler):
-    """`WS /api/stream?since=SEQ`: what was recorded after `since`, then live; without it, from now."""
+    """`WS /api/stream?since=SEQ`: what was recorded after `since`, then live; without it, from now.
+
+    `gone` is done when the client has left.
+    """
 
     def prepare(self) -> None:
         """Admit or refuse while it still is plain HTTP."""
@@ -160,20 +187,33 @@ class Stream(Guarded, WebSocketHandler):
         hub: Hub = self.settings["hub"]
         return hub
 
+    def get_compression_options(self) -> None:
+        """Compress nothing: the same frames go to everybody."""
+
     def open(self, *args: str, **kwargs: str) -> None:
         """Start to send; without `since` nothing that is recorded from now on is missed."""
-        self.feed = Feed(self.since, QUEUE, QUEUE_BYTES)
-        if self.since is None:
-            self.hub.join(self.feed)
+        loop = asyncio.get_running_loop()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self._stalled: asyncio.TimerHandle | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self.hub.clients.add(self)
-        self.sending = asyncio.ensure_future(self._send_all())
+        if self.since is None:
+            recorded = self.desk.journal.last_seq - self.desk.undecided
+            self.feed = Feed(recorded, self._write, self.drop)
+            self.hub.join(self.feed)
+        else:
+            self.feed = Feed(self.since, self._write, self.drop, free=False)
+            self._catching_up = loop.create_task(self._catch_up())
 
     def on_message(self, message: str | bytes) -> None:
         """Take no notice: the stream goes one way."""
 
     def on_close(self) -> None:
-        """Stop sending."""
-        self.sending.cancel()
+        """Send no more, and take up no room."""
+        self._forget()
+        if self._catching_up:
+            self._catching_up.cancel()
+        self.gone.set_result(None)
 
     def drop(self) -> None:
         """End the connection at once."""
@@ -181,52 +221,83 @@ class Stream(Guarded, WebSocketHandler):
             self.ws_connection.stream.close()
 
     def _forget(self) -> None:
-        """Take up no room any more; one that has stalled may take a while to be gone."""
+        if self._stalled:
+            self._stalled.cancel()
         self.hub.clients.discard(self)
         self.hub.leave(self.feed)
 
-    async def _send_all(self) -> None:
+    # Sending
+
+    @property
+    def _wire(self) -> IOStream | None:
+        """The connection, below its frames; None once either side has said goodbye."""
+        connection = self.ws_connection
+        return None if connection is None or connection.is_closing() else connection.stream
+
+    def _write(self, frames: bytes) -> bool:
+        """Write whole frames at once, past Tornado's own way, which makes a task for each message."""
+        wire = self._wire
+        if wire is None:
+            return False
+        written = wire.write(frames)
+        if not wire.writing():
+            return True
+        self._stalled = asyncio.get_running_loop().call_later(STALLED_S, self.drop)
+        written.add_done_callback(self._written)
+        return False
+
+    def _written(self, written: asyncio.Future[None]) -> None:
+        """Go on once what was too much for the connection's buffers has gone out."""
+        assert self._stalled
+        self._stalled.cancel()
+        if written.exception() is None:
+            self.hub.resume(self.feed)
+
+    # Catching up
+
+    async def _catch_up(self) -> None:
         try:
-            if self.since is not None:
-                await self._catch_up()
-            while True:
-                await self._send(await self.feed.next())
+            await self._send_recorded()
         except TimeoutError:
             self.drop()  # a goodbye would wait behind what it doesn't read
-        except WebSocketClosedError:
+        except StreamClosedError:
             pass
         except Exception as error:
             self.log_exception(type(error), error, error.__traceback__)
-            self.close(TRY_AGAIN, "the journal can't be read")
-        finally:
             self._forget()
+            self.close(TRY_AGAIN, "the journal can't be read")
+        else:
+            self.hub.resume(self.feed)
 
-    async def _catch_up(self) -> None:
+    async def _send_recorded(self) -> None:
         """Send from the journal until it has no more, join, and look once again.
 
-        What is recorded after joining is in the feed, what was recorded before is in the journal, and what
-        is in both is sent once: the feed knows the last seq sent.
+        What is recorded after joining is told by the hub, what was recorded before is in the journal, and
+        what is in both is sent once: the feed knows the last seq that was sent.
         """
         joined = False
         while True:
-            page = await self.reading.ask(
-                lambda reader: list(islice(reader.changes_since(self._last()), PAGE))
-            )
-            for seq, changes in page:
-                await self._send(_message(seq, changes))
-                self.feed.seq = seq
-            if len(page) < PAGE:
-                if joined:
-                    return
+            page, last = await self.reading.ask(self._page)
+            for lot in page:
+                await self._send(lot)
+            if last and joined:
+                return
+            if last:
                 self.hub.join(self.feed)
                 joined = True
 
-    def _last(self) -> int:
-        return self.feed.seq or 0
+    def _page(self, reader: Reader) -> tuple[list[Lot], bool]:
+        """The journal's next decisions, ready to be sent, and whether they are the last for now."""
+        decisions = list(islice(reader.changes_since(self.feed.seq), PAGE))
+        return list(lots(decisions)), len(decisions) < PAGE
 
-    async def _send(self, message: str) -> None:
+    async def _send(self, lot: Lot) -> None:
+        wire = self._wire
+        if wire is None:
+            raise StreamClosedError
         async with asyncio.timeout(STALLED_S):
-            await self.write_message(message)
+            await wire.write(lot.data)
+        self.feed.seq = lot.seq
 
 
 def routes() -> list[tuple[Any, ...]]:
