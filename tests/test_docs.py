@@ -143,7 +143,8 @@ def _firm(name: str) -> str:
         ("News", firm.news),
         (
             "The window around them",
-            firm.news_window_s and f"{firm.news_window_s} seconds before and after",
+            firm.news_window_s
+            and f"{firm.news_window_s} seconds before and after, for {', '.join(firm.news_symbols or ['all'])}",
         ),
         ("Most trades a day", firm.trades_a_day),
     ]

@@ -1,6 +1,6 @@
 """A desk at a prop firm: what opens, what is warned of, and what is closed before the floor is reached."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -234,6 +234,92 @@ class TestOutside:
         walk = at_topstep(**{**OUTSIDE, "strategies": ()})
 
         assert send(walk, action="buy", quantity=1, price=5000).status is Status.FILLED
+
+
+NEWS = {"events": [{"at": NINE + timedelta(minutes=10), "title": "CPI"}], "before_s": 30, "after_s": 30}
+
+
+def with_news(news=NEWS, flow=None, firms=None, **group):
+    """A paper group at a firm, and a piece of news ten minutes after the walk begins."""
+    given = {"broker": "simulator", "firm": "topstep", "program": "combine", "size": "50K", "sides": "both"}
+    settings = {"groups": {"desk": {**given, **group}}, "limits": {"news": news}, "firms": firms or {}}
+    return Walk(Settings.model_validate(settings | {"flow": {"expire_s": 0}}), flow)
+
+
+class TestNewsAndTrades:
+    def test_around_news_nothing_opens_for_as_long_as_the_firm_says(self):
+        walk = with_news()
+        outcomes = {}
+        for seconds in (299, 300, 570, 630, 900, 901):
+            walk.tick(after=seconds - (walk.clock.now - NINE).total_seconds() - 1)
+            ticket = send(walk, strategy=f"s{seconds}", action="buy", quantity=1, price=5000)
+            outcomes[seconds] = (ticket.status, ticket.reason)
+
+        denied = (Status.DENIED, Reason.NEWS)
+        passed = (Status.FILLED, None)
+        assert outcomes == {299: passed, 300: denied, 570: denied, 630: denied, 900: denied, 901: passed}
+
+    def test_the_firm_is_named_and_the_news_too(self):
+        walk = with_news()
+
+        (ticket,) = walk.alert(account_group="desk", symbol="ES1!", action="buy", price=5000, after=400)
+
+        assert ticket.trail[-1].text == (
+            "CPI at 2026-03-02 09:10 UTC, in 200 s; Topstep lets nothing open within 300 s of news."
+        )
+
+    def test_no_flow_of_the_users_own_gets_around_it(self):
+        walk = with_news(flow=lambda alerts, desk: alerts)
+
+        assert send(walk, action="buy", quantity=1, price=5000, after=400).reason == Reason.NEWS
+
+    def test_an_exit_goes_out_during_news(self):
+        walk = with_news()
+        send(walk, action="buy", quantity=1, price=5000)
+
+        assert send(walk, action="exit", quantity=None, price=5000, after=400).status is Status.FILLED
+
+    def test_topsteps_rule_is_about_equity_index_minis_alone(self):
+        walk = with_news()
+        walk.tick(after=400)
+        denied = set()
+        for symbol in ("ES1!", "ESH2026", "NQ1!", "RTY1!", "YM1!", "MES1!", "CL1!", "GC1!"):
+            (ticket,) = walk.alert(account_group="desk", symbol=symbol, action="buy", quantity=1, price=50)
+            denied |= {symbol} if ticket.reason == Reason.NEWS else set()
+
+        assert denied == {"ES1!", "ESH2026", "NQ1!", "RTY1!", "YM1!"}
+
+    def test_a_firm_without_a_window_has_none(self):
+        walk = with_news(firm="apex", program="legacy")
+
+        assert send(walk, action="buy", quantity=1, price=5000, after=400).status is Status.FILLED
+
+    def test_without_news_in_the_settings_a_window_is_around_nothing(self):
+        walk = at_topstep()
+
+        assert send(walk, action="buy", quantity=1, price=5000, after=400).status is Status.FILLED
+
+    def test_after_as_many_orders_as_the_firm_allows_trades_a_day_nothing_opens_until_the_next(self):
+        firms = {"tradeday": {"trades_a_day": 2}}
+        walk = with_news(
+            firm="tradeday", program="static", firms=firms, flow=lambda alerts, desk: alerts, news=None
+        )
+        for _ in range(2):
+            assert send(walk, action="buy", quantity=1, price=5000).status is Status.FILLED
+            assert send(walk, action="exit", quantity=None, price=5000).status is Status.FILLED
+
+        ticket = send(walk, action="buy", quantity=1, price=5000)
+
+        assert (ticket.status, ticket.reason) == (Status.DENIED, Reason.TOO_MANY_ORDERS)
+        assert "TradeDay allows 2 trades a day" in ticket.trail[-1].text
+        until(walk, (23, 0))  # 17:00 in Chicago: the firm's next day
+        assert send(walk, action="buy", quantity=1, price=5000).status is Status.FILLED
+
+    def test_a_zero_is_no_such_rule(self):
+        firms = {"topstep": {"news_window_s": 0, "trades_a_day": 0}}
+        walk = with_news(firms=firms)
+
+        assert send(walk, action="buy", quantity=1, price=5000, after=400).status is Status.FILLED
 
 
 class TestWhichContract:

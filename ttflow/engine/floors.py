@@ -16,10 +16,13 @@ from ttflow.book.reconcile import MANUAL
 from ttflow.book.rows import FirmRow, Severity
 from ttflow.engine.money import Money
 from ttflow.firms.days import hours, trading_day
+from ttflow.firms.entries import Calendar, news_bars, trades_bar
 from ttflow.firms.rules import Rules, rules_of
 from ttflow.firms.standing import Standing, State, Verdict
 from ttflow.instrument import root
 from ttflow.order import Leg
+from ttflow.settings import Settings
+from ttflow.settings.rules import EVERY
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import ZERO, evolve, plain
 
@@ -42,6 +45,9 @@ class Under:
 
 class Floors(Money):
     """Money, and the firms whose floors it must not reach."""
+
+    _news_in: Settings | None = None  # what the calendars were made of
+    _calendars: dict[tuple[str, str], Calendar]
 
     def rules_at(self, group: str, name: str) -> Rules | None:
         """The firm's rules that bind an account; None without any."""
@@ -120,6 +126,12 @@ class Floors(Money):
             return None
         if under.bars:
             return Reason.TRADING_REDUCING, f"{under.verdict.sentence}."
+        rules = under.standing.rules
+        if said := news_bars(rules, self._news(ticket), ticket.symbol, self.now):
+            return Reason.NEWS, said
+        made = self.state.activity(group, name).since(self.day_began(group, name))
+        if said := trades_bar(rules, made):
+            return Reason.TOO_MANY_ORDERS, said
         after = dict(self._projected(group, name))
         symbol = root(ticket.symbol)
         after[symbol] = after.get(symbol, ZERO) + quantity
@@ -137,6 +149,19 @@ class Floors(Money):
             )
             return Reason.FIRM_CONTRACTS, text
         return None
+
+    def _news(self, ticket: Ticket) -> Calendar:
+        """All news that the settings know for a ticket: everywhere's, its group's and its strategy's."""
+        given = self.settings
+        if self._news_in is not given:
+            self._news_in, self._calendars = given, {}
+        strategy = ticket.strategy if ticket.strategy in given.strategies else EVERY
+        key = (ticket.account_group, strategy)
+        if key not in self._calendars:
+            group, strategies = given.groups.get(ticket.account_group), given.strategies
+            own = (group, strategies.get(EVERY), strategies.get(strategy))
+            self._calendars[key] = Calendar([given.limits, *(table.limits for table in own if table)])
+        return self._calendars[key]
 
     def _projected(self, group: str, name: str) -> Iterator[tuple[str, Decimal]]:
         """What an account may come to hold of each root, in absolute terms, if its openings all fill."""

@@ -45,6 +45,9 @@ class Rules:
     last_entry: str | None = None
     flat_at: str | None = None
     early_flat_s: int = 0
+    trades_a_day: int | None = None
+    news_window_s: int | None = None
+    news_symbols: tuple[str, ...] = ()
     warn_at: tuple[Exact, ...] = ()
 
     @property

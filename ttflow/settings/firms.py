@@ -20,7 +20,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from ttflow.settings.fields import Clock, Frozen, Names, Number, Text, Whole, Zone, wrong
+from ttflow.instrument import root
+from ttflow.settings.fields import Clock, Frozen, Names, Number, Symbols, Text, Whole, Zone, wrong
 from ttflow.settings.refusals import Loc, did_you_mean
 from ttflow.settings.section import Section
 
@@ -41,6 +42,7 @@ def _descending(percents: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
 
 Word = Annotated[str, AfterValidator(_word)]
 Size = Annotated[Word, AfterValidator(str.upper)]
+Roots = Annotated[Symbols, AfterValidator(lambda names: tuple(map(root, names)))]
 Caps = Annotated[Frozen[Number], AfterValidator(_capitals)]
 Count = Annotated[Whole, Field(ge=0)]
 Percents = Annotated[tuple[Annotated[Number, Field(gt=0, lt=100)], ...], AfterValidator(_descending)]
@@ -56,9 +58,10 @@ class FirmRules(Section):
     none. `contracts` is the most that may be held at once, in minis, `micro_ratio` how many micros count as
     one; `caps` are those of single roots. By `flat_at` all positions are closed, and nothing is opened after
     `last_entry`, on the clocks of `tz`; on a day of early close `early_flat_s` before it. A day begins at
-    `session_start`, on the evening before where that is noon or later. `news_window_s` is how many seconds
-    before and after news nothing is opened. `conditions` are those of a `conditional` automation. `source`
-    and `verified` tell where and when all this was read.
+    `session_start`, on the evening before where that is noon or later. From `trades_a_day` opening orders on
+    nothing is opened until the next. Nothing is opened within `news_window_s` seconds of the news that the
+    limits know, of the roots `news_symbols` alone where they are told. 0 is no such rule. `conditions` are
+    those of a `conditional` automation. `source` and `verified` tell where and when all this was read.
     """
 
     title: Text | None = None
@@ -79,6 +82,7 @@ class FirmRules(Section):
     tz: Zone | None = None
     news: Text | None = None
     news_window_s: Count | None = None
+    news_symbols: Roots | None = None
     automation: Literal["allowed", "conditional", "forbidden"] | None = None
     conditions: Text | None = None
     note: Text | None = None
