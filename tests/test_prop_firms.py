@@ -315,6 +315,15 @@ class TestNewsAndTrades:
         until(walk, (23, 0))  # 17:00 in Chicago: the firm's next day
         assert send(walk, action="buy", quantity=1, price=5000).status is Status.FILLED
 
+    def test_a_day_that_begins_within_an_hour_counts_that_whole_hour(self):
+        """Orders are counted by the hour: rather one too many than one too few."""
+        firms = {"topstep": {"trades_a_day": 1, "session_start": "17:30", "flat_at": "15:10"}}
+        walk = with_news(news=None, firms=firms)
+        until(walk, (23, 40))  # 17:40 in Chicago
+        assert send(walk, action="buy", quantity=1, price=5000).status is Status.FILLED
+
+        assert send(walk, strategy="b", action="buy", quantity=1, price=5000).reason == Reason.TOO_MANY_ORDERS
+
     def test_a_zero_is_no_such_rule(self):
         firms = {"topstep": {"news_window_s": 0, "trades_a_day": 0}}
         walk = with_news(firms=firms)

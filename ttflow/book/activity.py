@@ -67,5 +67,5 @@ class Activity:
         return (*self.hours[1 - _HOURS :], (hour, 1))
 
     def since(self, at: datetime) -> int:
-        """How many opening orders were made since `at`, which is a full hour."""
-        return sum(count for hour, count in self.hours if hour >= at)
+        """How many opening orders were made since `at`, all of those in the hour (UTC) that it falls into."""
+        return sum(count for hour, count in self.hours if hour + _HOUR > at)
