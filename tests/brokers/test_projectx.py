@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
+from time import monotonic
 
 import pytest
 from hypothesis import given
@@ -104,8 +105,8 @@ class Bench:
     def __init__(self, served, pace):
         self.served, self.fake, self.pace, self.told, self.brokers = served, served.fake, pace, [], []
 
-    def broker(self, names=("main",), key=KEY, **more):
-        session = Session(self.served.address, Credentials(username="u", api_key=key), self.pace)
+    def broker(self, names=("main",), key=KEY, time=monotonic, **more):
+        session = Session(self.served.address, Credentials(username="u", api_key=key), self.pace, clock=time)
         made = Noted(session, hubs_of(self.served.address), names, self.pace, **more)
         self.brokers.append(made)
         return made
@@ -1360,19 +1361,73 @@ def test_closing_twice_and_opening_again_work():
     bench(work)
 
 
-def test_requests_beyond_the_limit_wait_and_orders_go_before_reads():
-    async def work(at):
-        broker = await at.opened()
-        await broker.submit(order())
-        now = [0.0]
-        budget = broker.session._budget
-        budget._time, budget._at, budget._left = (lambda: now[0]), 0.0, 100.5
+class Standing:
+    """Seconds that stand still, or go when told."""
 
-        assert budget.wait_s(entry=True) == pytest.approx(0.15)
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_where_the_budget_is_used_up_an_order_has_surely_not_left_and_goes_when_its_turn_comes(monkeypatch):
+    monkeypatch.setattr("ttflow.brokers.projectx.session.TURN_S", 0)
+
+    async def work(at):
+        time = Standing()
+        broker = await at.opened(time=time)
         await broker.submit(order())
-        assert budget._left == 99.5
+        while not (pause := broker.session._budget.wait_s(entry=False)):
+            broker.session._budget.take()
+        with pytest.raises(Busy) as told:
+            await broker.submit(one := order(leg=Leg.CLOSE))
+        heard = at.fake.requests["Order/place"]
+        time.now += told.value.seconds + 0.001
+        await broker.submit(one)
+
+        assert told.value.seconds == pytest.approx(pause)
+        assert heard == 1
+        assert len(at.held(one)) == 1
 
     bench(work)
+
+
+def test_entries_and_looks_at_what_is_held_leave_half_to_exits_withdrawals_and_lookups(monkeypatch):
+    monkeypatch.setattr("ttflow.brokers.projectx.session.TURN_S", 0)
+
+    async def work(at):
+        time = Standing()
+        broker = await at.opened(time=time)
+        await broker.submit(resting := order(type="limit", limit_price=90))
+        while not broker.session._budget.wait_s(entry=True):
+            broker.session._budget.take()
+
+        for held_back in (lambda: broker.submit(order()), broker.snapshot):
+            with pytest.raises(Busy):
+                await held_back()
+        await broker.submit(order("sell", leg=Leg.CLOSE))
+        await broker.find(resting)
+        await broker.cancel(resting)
+
+    bench(work)
+
+
+def test_no_minute_sees_more_requests_than_topstepx_allows_however_hard_it_is_driven(monkeypatch):
+    monkeypatch.setattr("ttflow.brokers.projectx.session.TURN_S", 0)
+
+    async def work(at):
+        time = Standing()
+        broker = await at.opened(time=time)
+        began = sum(at.fake.requests.values())
+        while time.now < 59:
+            try:
+                await broker.submit(order(leg=Leg.CLOSE))
+            except Busy as told:
+                time.now += told.seconds + 0.001
+
+        assert 190 <= sum(at.fake.requests.values()) - began <= 200
+
+    bench(work, per_minute=10**6)
 
 
 # Frames and events

@@ -323,6 +323,20 @@ def test_a_broker_that_stopped_answering_gets_no_entries_and_still_gets_exits():
     assert silent == ["desk"]
 
 
+def test_a_broker_that_asks_to_be_left_alone_is_not_silent():
+    async def work():
+        async def keep(report):
+            pass
+
+        worker = Worker({"desk": Scripted(find=fail(Busy("429", 0.0)))}, keep, Clock(), settle_s=0)
+        for number in range(5):
+            worker.put(Effect("find", order(str(number))))
+        await asyncio.gather(*worker._tasks.values())
+        return worker.breakers["desk"].silent
+
+    assert asyncio.run(asyncio.wait_for(work(), DEADLINE_S)) == 0
+
+
 def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause():
     asked = []
 

@@ -31,7 +31,7 @@ class NotSent(TtflowError):
 
 
 class Busy(NotSent):
-    """The broker asks to be left alone for `seconds` (429, a penalty): the order was not taken."""
+    """The broker is to be left alone for `seconds` (429, a penalty, its budget): the order was not taken."""
 
     def __init__(self, told: str, seconds: float) -> None:
         super().__init__(told)
@@ -53,7 +53,8 @@ class Capabilities:
     `order_types` and `times_in_force` are what it takes. `brackets`: an entry can carry its stop and target.
     `modifies`: a working order can be changed in place. `closes`: it closes a position by contract.
     `repeated_id`: what it does with an id that it has seen (`refused` or `accepted`; `unproven` where nobody
-    says). `requests_per_minute` is the budget to keep to, half of it for exits; None is no known limit.
+    says). `requests_per_minute` is how many go to it in any minute at most, half kept for exits; None is
+    no known limit.
     `automation` is what its rules say: `allowed`, `conditional`, `forbidden`.
     """
 

@@ -6,42 +6,50 @@ Half of a broker's budget is kept for exits, withdrawals and lookups: an entry w
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 Time = Callable[[], float]
 
 
 class Budget:
-    """At most `per_minute` requests in any minute, of which entries may take half; None is no limit.
+    """At most `per_minute` requests in any minute, wherever it begins; None is no limit.
 
-    `time` tells seconds that only go forward.
+    Half of them may go at once and come back over a minute, so that whoever comes behind a burst waits for
+    seconds and not for its minute to end. An entry goes only where half of those are left behind it. `time`
+    tells seconds that only go forward.
     """
 
     def __init__(self, per_minute: int | None, time: Time) -> None:
         self.per_minute, self._time = per_minute, time
-        self._left, self._at = float(per_minute or 0), time()
+        self._most = max(1.0, (per_minute or 0) / 2)
+        self._left, self._at = self._most, time()
 
     def wait_s(self, *, entry: bool) -> float:
         """How long a request has to wait for its turn; 0 where it may go now."""
         if self.per_minute is None:
             return 0.0
-        now, rate = self._time(), self.per_minute / 60
-        self._left, self._at = min(float(self.per_minute), self._left + (now - self._at) * rate), now
-        kept = self.per_minute / 2 if entry else 0.0
+        now, rate = self._time(), self.per_minute / 2 / 60
+        self._left, self._at = min(self._most, self._left + (now - self._at) * rate), now
+        kept = min(self._most / 2, self._most - 1) if entry else 0.0
         return max(0.0, (kept + 1 - self._left) / rate)
 
     def take(self) -> None:
         """Count a request that goes now."""
         self._left -= 1
 
-    async def turn(self, *, entry: bool) -> None:
-        """Wait for a request's turn, and take it."""
-        while True:
-            pause = self.wait_s(entry=entry)
-            if not pause:
-                break
+    async def turn(self, *, entry: bool, within_s: float = math.inf) -> float:
+        """Wait for a request's turn and take it; returns 0.
+
+        Where it doesn't come within `within_s` seconds nothing is taken: returns how long it is until then.
+        """
+        until = self._time() + within_s
+        while pause := self.wait_s(entry=entry):
+            if self._time() + pause > until:
+                return pause
             await asyncio.sleep(pause)
         self.take()
+        return 0.0
 
 
 class Breaker:

@@ -184,7 +184,8 @@ class Worker:
                 return Report(order_id=order.order_id, outcome="failed", reason=told, pause_s=pause)
             log.warning("no answer about %s: %r", order.order_id, error)
             told = str(error) or type(error).__name__
-            if self.breakers[group].missed():
+            # Who is asked to be left alone has answered, and who waits here for a turn has asked nothing.
+            if not isinstance(error, Busy) and self.breakers[group].missed():
                 self._silent(group, told)
             return Report(order_id=order.order_id, outcome="unknown", reason=f"no answer: {told}")
         self.breakers[group].heard()

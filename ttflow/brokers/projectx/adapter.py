@@ -23,9 +23,9 @@ from ttflow.brokers.projectx.lookup import BACK, Lookup
 from ttflow.brokers.projectx.mirror import Seen
 from ttflow.brokers.projectx.news import News
 from ttflow.brokers.projectx.prices import Prices
-from ttflow.brokers.projectx.session import Refused, Session
+from ttflow.brokers.projectx.session import PER_MINUTE, Refused, Session
 from ttflow.brokers.projectx.wire import TIMES, TYPES, Pace, changing, placing
-from ttflow.order import Order
+from ttflow.order import Leg, Order
 from ttflow.settings import Settings
 from ttflow.words import evolve
 
@@ -54,7 +54,8 @@ def connect(settings: Settings, group_name: str) -> ProjectX:
     if missing := settings.credentials.missing(BROKER):
         raise SignInError(f"TopstepX can't be signed in to: set {' and '.join(missing)}")
     address, pace = group.reached(group_name), Pace()
-    session = Session(address, settings.credentials.topstepx, pace)
+    most = ProjectX.capabilities.requests_per_minute
+    session = Session(address, settings.credentials.topstepx, pace, per_minute=most)
     return ProjectX(session, hubs_of(address), [account.name for account in group.accounts], pace)
 
 
@@ -80,7 +81,7 @@ class ProjectX:
         modifies=True,
         closes=True,
         repeated_id="unproven",
-        requests_per_minute=200,
+        requests_per_minute=PER_MINUTE,
         automation="conditional",
     )
 
@@ -178,7 +179,7 @@ class ProjectX:
             return _refused(order, f"TopstepX has no contract {order.symbol}")
         self.news.expect(order)
         try:
-            data = await self._order("Order/place", body)
+            data = await self._order("Order/place", body, entry=order.leg is Leg.OPEN)
         except Refused as error:
             return _refused(order, str(error))
         if not data.get("orderId"):
@@ -249,6 +250,9 @@ class ProjectX:
         except Refused as error:
             self.news.expect_no_close(order)
             return _refused(order, str(error))
+        except NotSent:
+            self.news.expect_no_close(order)
+            raise
         seen = self.news.mirror.find(order.order_id)
         if seen is None:
             seen = await self._seek_closing(order)
@@ -273,10 +277,10 @@ class ProjectX:
         except Exception as error:  # what the account holds matters more than its price
             log.warning("TopstepX's prices can't be asked for: %r", error)
 
-    async def _order(self, call: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _order(self, call: str, body: Mapping[str, Any], *, entry: bool = False) -> Mapping[str, Any]:
         """Send what an order is made or changed with; a session that is refused has kept it here."""
         try:
-            return await self.session.ask(call, body)
+            return await self.session.ask(call, body, entry=entry)
         except SignInError as error:
             raise NotSent(str(error)) from error
 

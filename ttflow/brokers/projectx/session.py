@@ -14,7 +14,7 @@ from typing import Any
 from ttflow.brokers.base import Busy, NotSent, SignInError
 from ttflow.brokers.budget import Budget
 from ttflow.brokers.http import Answer, Unreadable, Wire
-from ttflow.brokers.projectx.wire import CHANGING, UNCLEAR, Data, Pace, meaning, refusal
+from ttflow.brokers.projectx.wire import UNCLEAR, Data, Pace, meaning, refusal
 from ttflow.errors import TtflowError
 from ttflow.settings.sections import TopstepX as Credentials
 
@@ -25,7 +25,14 @@ AGAIN_S = 60.0
 
 
 PER_MINUTE = 200
-"""How many requests a minute are allowed, by ProjectX's documents; half of them are kept for orders."""
+"""How many requests are allowed in 60 seconds, by ProjectX's documents (gateway.docs.projectx.com)."""
+
+LOOKS = ("Account/search", "Order/searchOpen")
+"""The calls that a look at what is held begins with: like an entry it leaves half of the budget to others."""
+
+TURN_S = 3.0
+"""How long a request waits for its turn: less than whoever waits for its answer, who could not tell that
+nothing had left."""
 
 
 class Refused(TtflowError):
@@ -33,7 +40,10 @@ class Refused(TtflowError):
 
 
 class Session:
-    """A sign-in by user name and API key. `clock` counts seconds."""
+    """A sign-in by user name and API key.
+
+    `clock` counts seconds; `per_minute` requests may leave in any minute, None for no limit.
+    """
 
     def __init__(
         self,
@@ -42,11 +52,12 @@ class Session:
         pace: Pace,
         *,
         clock: Callable[[], float] = time.monotonic,
+        per_minute: int | None = PER_MINUTE,
     ) -> None:
         self.wire = Wire(address, headers={"Accept": "application/json"}, answer_s=pace.answer_s)
         self._credentials, self._pace, self._clock = credentials, pace, clock
         self._token, self._due, self._ends = "", 0.0, 0.0
-        self._budget = Budget(PER_MINUTE, clock)
+        self._budget = Budget(per_minute, clock)
         self._lock = asyncio.Lock()
         self._refusal: SignInError | None = None
 
@@ -134,20 +145,26 @@ class Session:
 
     # Asking
 
-    async def ask(self, call: str, body: Mapping[str, Any]) -> Data:
+    async def ask(self, call: str, body: Mapping[str, Any], *, entry: bool = False) -> Data:
         """Send one request and return its answer.
 
         A request whose token is refused goes out once more with a new one, since the broker did nothing with
-        it. Raises Refused where it says no, Busy where it wants to be left alone, SignInError, NotSent where
-        nothing left, and anything else where nobody knows what became of it.
+        it. Raises Refused where it says no, Busy where it wants to be left alone or its budget is used up,
+        SignInError, NotSent where nothing left, and anything else where nobody knows what became of it.
         """
         token = await self._signed_in()
-        await self._budget.turn(entry=call not in CHANGING)
-        answer = await self.wire.ask("POST", f"/api/{call}", body, headers=_bearer(token))
+        waits = entry or call in LOOKS
+        answer = await self._sent(call, body, token, waits=waits)
         if answer.status == 401:
             token = await self._signed_in(instead_of=token)
-            answer = await self.wire.ask("POST", f"/api/{call}", body, headers=_bearer(token))
+            answer = await self._sent(call, body, token, waits=waits)
         return self._judged(call, answer)
+
+    async def _sent(self, call: str, body: Mapping[str, Any], token: str, *, waits: bool) -> Answer:
+        if pause := await self._budget.turn(entry=waits, within_s=TURN_S):
+            told = f"{call} was not sent: the {self._budget.per_minute} requests a minute are used up"
+            raise Busy(f"{told}; the next may go in {pause:.1f} s", pause)
+        return await self.wire.ask("POST", f"/api/{call}", body, headers=_bearer(token))
 
     async def _signed_in(self, *, instead_of: str | None = None) -> str:
         """A token; whatever goes wrong on the way to one has kept the request here."""
