@@ -115,6 +115,7 @@ def test_those_who_are_equally_far_get_the_very_same_bytes():
         held.add(seq, "[]")
 
     assert held.after(3, 10).data is held.after(3, 10).data
+    assert held.after(3, 5).seq == 5
     assert read(held.after(4, 9).data) == [{"seq": seq, "changes": []} for seq in range(5, 10)]
 
 

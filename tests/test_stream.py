@@ -395,6 +395,30 @@ def test_a_slow_reader_is_told_how_much_it_missed_and_goes_on(tmp_path, monkeypa
     visit(tmp_path, work)
 
 
+def test_what_fits_is_kept_for_a_slow_reader_though_others_have_got_it(tmp_path, monkeypatch):
+    """And one that was slow, and took it in the end, is not let go for that afterwards."""
+    monkeypatch.setattr(stream, "BEAT_S", 0.0)
+    monkeypatch.setattr(stream, "STALLED_S", 1.0)
+
+    async def work(visitor):
+        hub = visitor.server.app.hub
+        slow, keen = await visitor.stream(), await visitor.stream()
+        first = visitor.desk.journal.last_seq + 1
+        for seq in range(first, first + 60):
+            publish(visitor, 1, json.dumps(["x" * 200_000]))
+            assert (await heard(keen))["seq"] == seq
+        assert sum(not feed.free for feed in hub._feeds) == 1
+        for seq in range(first, first + 60):
+            assert (await heard(slow))["seq"] == seq
+        await asyncio.sleep(1.5 * stream.STALLED_S)
+        (seq,) = publish(visitor, 1)
+        for connection in (slow, keen):
+            assert (await heard(connection))["seq"] == seq
+            await hang_up(connection)
+
+    visit(tmp_path, work)
+
+
 def test_a_slow_reader_holds_nobody_up(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "HELD", 8)
     monkeypatch.setattr(stream, "BEAT_S", 0.0)
@@ -525,6 +549,23 @@ def test_a_server_that_stops_says_goodbye(tmp_path):
         assert await connection.read_message() is None
         assert (connection.close_code, connection.close_reason) == (1001, "the desk stops")
         connection.close()
+
+    visit(tmp_path, work)
+
+
+def test_a_server_that_stops_tells_what_it_has_not_told_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "BEAT_S", 3600.0)
+
+    async def work(visitor):
+        connection = await visitor.stream()
+        last = visitor.desk.journal.last_seq
+        await burst(visitor, 20)
+        closing = asyncio.ensure_future(visitor.server.close())
+        assert [(await heard(connection))["seq"] for _ in range(20)] == list(range(last + 1, last + 21))
+        assert await connection.read_message() is None
+        assert connection.close_code == 1001
+        connection.close()
+        await closing
 
     visit(tmp_path, work)
 
