@@ -9,9 +9,10 @@ from reactivex import Subject
 from through import at, entry, exit_, said, through
 
 from ttflow.errors import FlowError
-from ttflow.operators import operator, size, throttle, where
+from ttflow.operators import operator, size, sizing, throttle, where
 from ttflow.operators.core import Meter
 from ttflow.order import Leg
+from ttflow.settings import Settings
 from ttflow.testing import alert
 from ttflow.ticket import Note, Reason, Status
 from ttflow.view import View
@@ -210,6 +211,11 @@ def test_an_operator_shows_its_name_and_arguments_but_not_a_novel():
     assert repr(throttle(60, by=by_desk)) == "throttle(60, by=by_desk)"
     assert repr(size()) == "size()"
     assert len(repr(where(bool, reason="x" * 1000))) < 100
+
+
+def test_an_argument_that_describes_itself_at_length_is_called_by_its_kind():
+    assert repr(sizing(Settings())) == "sizing(Settings)"
+    assert repr(where(lambda ticket: True)) == "where(<lambda>)"
 
 
 def test_memory_is_a_number_or_a_function_of_the_arguments():

@@ -209,4 +209,6 @@ def _arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
 
 
 def _shown(value: object) -> str:
-    return str(getattr(value, "__name__", None) or repr(value))
+    """A value in a word or as it is written; what describes itself at length is called by its kind."""
+    text = str(getattr(value, "__name__", None) or repr(value))
+    return type(value).__name__ if text.startswith("<") and not callable(value) else text
