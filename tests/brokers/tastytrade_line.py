@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import aiohttp
 
-from ttflow.brokers.base import Link, Report, Snapshot
+from ttflow.brokers.base import Link, Moved, Report
 from ttflow.brokers.tastytrade.adapter import Tastytrade
 from ttflow.brokers.tastytrade.session import Session
 from ttflow.fakes import tastytrade as fakes
@@ -71,8 +71,8 @@ class Told:
     def outcomes(self, order_id):
         return [told.outcome for told in self.reports(order_id)]
 
-    def snapshots(self):
-        return [told for told in self.all if isinstance(told, Snapshot)]
+    def moves(self):
+        return [told for told in self.all if isinstance(told, Moved)]
 
     def links(self):
         return [told.up for told in self.all if isinstance(told, Link)]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from ttflow.brokers.base import Capabilities, Link, Quote, Report, SignInError, Snapshot, Working
+from ttflow.brokers.base import Capabilities, Link, Moved, Quote, Report, SignInError, Snapshot, Working
 from ttflow.brokers.keeper import Keeper, asked
 
 DEADLINE_S = 10
@@ -205,16 +205,16 @@ def test_a_connection_that_comes_back_asks_again_at_once():
     assert heard.links == [("desk", False, "cut"), ("desk", True, "")]
 
 
-def test_what_the_broker_tells_of_an_account_by_itself_is_passed_on_without_asking_again():
+def test_a_broker_that_says_that_something_moved_is_asked_what_is_held_at_once():
     async def work(keeper, heard):
         await heard.until(lambda: heard.snapshots)
-        keeper.broker.tell(Snapshot(account="main", positions={}, equity=Decimal(49000)))
+        keeper.broker.tell(Moved())
         await heard.until(lambda: len(heard.snapshots) == 2)
 
     line = Line(snapshots=(HELD,))
-    heard = keeping(line, work)
+    keeping(line, work)
 
-    assert (line.asked, heard.snapshots[1]["equity"]) == (1, "49000")
+    assert line.asked == 2
 
 
 def test_a_question_without_an_answer_costs_that_time_only():

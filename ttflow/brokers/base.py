@@ -146,7 +146,12 @@ class Link:
     reason: str = ""
 
 
-Told = Report | Snapshot | Quote | Link
+@dataclass(frozen=True)
+class Moved:
+    """A position or the money has moved, perhaps by no order of ours: the desk takes a fresh look."""
+
+
+Told = Report | Quote | Link | Moved
 Tell = Callable[[Told], None]
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from ttflow.brokers.base import Broker, Link, Quote, Report, SignInError, Snapshot, Told
+from ttflow.brokers.base import Broker, Link, Moved, Quote, Report, SignInError, Snapshot, Told
 from ttflow.words import plain
 
 log = logging.getLogger("ttflow.brokers")
@@ -25,8 +25,9 @@ class Keeper:
 
     `send` journals a report, `tell` a snapshot (as `asked` makes it), `price` takes a quote, `link` hears
     that the connection was lost or came back. `watched` says which symbols are held or have orders. What the
-    accounts hold is asked every `every_s` seconds, every `busy_s` while anything is watched, and after each
-    new connection. `fills` counts the group's fills that were told by answers, which are not heard here.
+    accounts hold is asked every `every_s` seconds, every `busy_s` while anything is watched, when the broker
+    says that something moved, and after each new connection. `fills` counts the group's fills that were told
+    by answers, which are not heard here.
     """
 
     def __init__(
@@ -137,9 +138,11 @@ class Keeper:
 
     def _hear(self, told: Told) -> None:
         """Take what the broker says by itself; never waits, never raises."""
-        if isinstance(told, Report | Snapshot):
-            self._filled += isinstance(told, Report) and bool(told.fills)
+        if isinstance(told, Report):
+            self._filled += bool(told.fills)
             self._heard.put_nowait(told)
+        elif isinstance(told, Moved):
+            self._asked.set()
         elif isinstance(told, Quote):
             self._price(told.symbol, told.price)
         elif isinstance(told, Link):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from ttflow.brokers.base import Capabilities, Link, NotSent, Report, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.base import Capabilities, Link, Moved, NotSent, Report, SignInError, Snapshot, Tell, Told
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.projectx.accounts import Accounts
 from ttflow.brokers.projectx.contracts import Contracts
@@ -110,7 +110,6 @@ class ProjectX:
             link=lambda up, reason: self._say(Link(up=up, reason=reason)),
         )
         self._looking: asyncio.Task[None] | None = None
-        self._stale = False
 
     # Coming and going
 
@@ -149,20 +148,13 @@ class ProjectX:
         self._tell(told)
 
     def _look_soon(self) -> None:
-        """Tell a snapshot a while after a position or the money has moved, when its fills have been heard."""
-        self._stale = True
+        """Tell a while after a position or the money has moved, when its fills have been heard."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="TopstepX's positions")
 
     async def _look(self) -> None:
-        while self._stale:
-            await asyncio.sleep(self._pace.look_s)
-            self._stale = False
-            try:
-                for snapshot in await self._accounts.snapshots():
-                    self._say(snapshot)
-            except Exception as error:  # the next look is never far
-                log.warning("TopstepX's positions could not be read: %r", error)
+        await asyncio.sleep(self._pace.look_s)
+        self._say(Moved())
 
     # Orders
 

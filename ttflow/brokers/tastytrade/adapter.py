@@ -7,12 +7,11 @@ keep them apart, since every report can be told twice.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from ttflow.brokers.base import Capabilities, Link, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.base import Capabilities, Link, Moved, SignInError, Snapshot, Tell, Told
 from ttflow.brokers.tastytrade.accounts import Accounts
 from ttflow.brokers.tastytrade.events import Events, by_id
 from ttflow.brokers.tastytrade.hours import Hours
@@ -21,8 +20,6 @@ from ttflow.brokers.tastytrade.session import Session
 from ttflow.brokers.tastytrade.streamer import PAUSES_S, Streamer
 from ttflow.brokers.tastytrade.wire import TIMES, Data, outcome
 from ttflow.settings import Settings
-
-log = logging.getLogger("ttflow.brokers")
 
 BROKER = "tastytrade"
 
@@ -72,8 +69,8 @@ class Tastytrade(Orders):
     """One group's accounts at tastytrade.
 
     `names` are the accounts as the settings name them, `clock` tells the time, UTC. `heartbeat_s` and
-    `pauses_s` are the streamer's; a snapshot is told `settle_s` seconds after the stream said that a position
-    or the money has moved, so that the fills that moved it are heard first.
+    `pauses_s` are the streamer's; that a position or the money has moved is told `settle_s` seconds after the
+    stream said so, so that the fills that moved it are heard first.
     """
 
     capabilities = Capabilities(
@@ -113,7 +110,6 @@ class Tastytrade(Orders):
         self._tell: Tell = lambda told: None
         self._heard_at: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._stale = False
 
     # Coming and going
 
@@ -146,7 +142,7 @@ class Tastytrade(Orders):
         self._events.hear(kind, data)
 
     async def _sync(self) -> None:
-        """Tell what happened while nobody listened: of our orders, and then what is held.
+        """Tell what happened to our orders while nobody listened.
 
         The first time only orders that stand are told: of those that ended the desk knows, or asks.
         """
@@ -156,24 +152,16 @@ class Tastytrade(Orders):
             for ours, found in by_id(orders.values()).items():
                 if since or any(outcome(data) == "accepted" for data in found):
                     self._events.tell(ours, found)
-        for snapshot in await self._accounts.snapshots():
-            self._say(snapshot)
+        await self._accounts.snapshots()  # what is held decides whether a close is sent strictly
         self._heard_at = self._clock()
 
     def _look_soon(self) -> None:
-        self._stale = True
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="tastytrade's positions")
 
     async def _look(self) -> None:
-        while self._stale:
-            await asyncio.sleep(self._settle_s)
-            self._stale = False
-            try:
-                for snapshot in await self._accounts.snapshots():
-                    self._say(snapshot)
-            except Exception as error:  # the next look is never far
-                log.warning("tastytrade's positions could not be read: %r", error)
+        await asyncio.sleep(self._settle_s)
+        self._say(Moved())
 
     # What it holds
 
