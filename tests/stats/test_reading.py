@@ -148,6 +148,10 @@ def test_an_empty_file_gives_nothing(written):
         ("195.25", "NaN", r"row 2: price is 'NaN'; it must be a number\."),
         ("195.25", "", r"row 2: price is missing; it must be a number\."),
         ("195.25,0.35", "195.25,inf", r"row 2: commission is 'inf'; it must be a number\."),
+        ("195.25", "1e18", r"row 2: price is '1e18'; it must be a number below 10\^18\."),
+        ("195.25", "1" * 80, r"row 2: price is '1{50,}\.\.\.; it must be a number below 10\^18\."),
+        ("2026-03-02T16:00:00Z", "9999-12-31T23:00:00-10:00", r"row 2: filled_at is '9999-.+'; write a time"),
+        ("sell", "s" * 200_000, r"fills\.csv can't be read as CSV: field larger than field limit"),
         ("2026-03-02T16:00:00Z", "today", r"row 2: filled_at is 'today'; write a time such as 2026-"),
         ("trend,AAPL,sell", ",AAPL,sell", r"row 2: strategy is empty; every fill needs one\."),
         ("trend,AAPL,sell", "trend, ,sell", r"row 2: symbol is empty"),
@@ -174,6 +178,16 @@ def test_a_bad_row_is_refused_with_its_number(written, old, new, told):
             r"row 2: quantity is True; it must",
         ),
         ('{"strategy": 7}', r"row 2: strategy is 7; it must be text"),
+        ('{"strategy": ' + "[" * 100_000, r"row 2: it is no JSON"),
+        ('{"strategy": "\\ud800"}', r"row 2: strategy is '\\ud800'; it holds half a character"),
+        (
+            json.dumps(dict(zip(HEAD.split(","), ROWS[0].split(","), strict=True)) | {"seq": "x"}),
+            r"row 2: seq is 'x'; it must be a whole number",
+        ),
+        (
+            json.dumps(dict(zip(HEAD.split(","), ROWS[0].split(","), strict=True)) | {"seq": 1.5}),
+            r"row 2: seq is 1.5; it must be a whole number",
+        ),
     ],
 )
 def test_a_bad_line_of_json_is_refused_with_its_number(written, line, told):

@@ -137,6 +137,8 @@ def _of_file(path: Path) -> Cells:
             )
     except OSError as error:
         raise RequestError(f"{path} can't be read: {error.strerror}.") from error
+    except csv.Error as error:
+        raise RequestError(f"{path.name} can't be read as CSV: {error}; write it anew.") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"{path} is not UTF-8 text; write it as CSV or JSON lines in UTF-8.") from error
 
@@ -158,7 +160,7 @@ def _of_lines(place: str, lines: Iterable[str]) -> Cells:
     for number, line in enumerate((line for line in lines if line.strip()), 1):
         try:
             row = json.loads(line, parse_float=Decimal)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             _refuse(place, number, f"it is no JSON: {error}")
         if not isinstance(row, dict):
             _refuse(place, number, "it is no JSON object")
@@ -182,6 +184,7 @@ def _refuse(place: str, number: int, problem: str) -> NoReturn:
 
 _SEQ = COLUMNS.index("seq")
 _ABSENT = (None, "")
+_DIGITS = 18  # what is larger is no price or quantity, and its products would not be exact any more
 
 
 def _row(place: str, number: int, cells: Sequence[Any]) -> Row:
@@ -212,7 +215,7 @@ def _row(place: str, number: int, cells: Sequence[Any]) -> Row:
             ZERO if commission in _ABSENT else _number("commission", commission),
             _time(filled_at),
             _text("mode", mode or "", blank=True),
-            number if seq in _ABSENT else int(seq),
+            number if seq in _ABSENT else _whole("seq", seq),
             str(number if fill_id in _ABSENT else fill_id),
             None if point in _ABSENT else _positive("point_value", point),
             number,
@@ -226,6 +229,8 @@ def _text(name: str, value: Any, *, blank: bool = False) -> str:
         raise ValueError(f"{name} {_told(value)}; it must be text")
     if not blank and not value.strip():
         raise ValueError(f"{name} is empty; every fill needs one")
+    if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{name} {_told(value)}; it holds half a character")
     return intern(value.strip())
 
 
@@ -240,6 +245,18 @@ def _number(name: str, value: Any) -> Decimal:
     read = _parsed(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else value
     if not isinstance(read, Decimal) or not read.is_finite():
         raise ValueError(f"{name} {_told(value)}; it must be a number")
+    if read.adjusted() >= _DIGITS:
+        raise ValueError(f"{name} {_told(value)}; it must be a number below 10^{_DIGITS}")
+    return read
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        read = int(value)
+    except (ValueError, TypeError, OverflowError):
+        read = None
+    if read is None or (not isinstance(value, str) and read != value):
+        raise ValueError(f"{name} {_told(value)}; it must be a whole number")
     return read
 
 
@@ -259,19 +276,28 @@ def _positive(name: str, value: Any) -> Decimal:
 
 
 def _time(value: Any) -> datetime:
+    read = _moment(value)
+    try:
+        if isinstance(read, datetime):
+            return read if read.tzinfo is UTC else _in_utc(read)
+    except OverflowError:
+        pass  # its zone takes it out of the years that there are
+    raise ValueError(f"filled_at {_told(value)}; write a time such as 2026-03-02T09:30:00Z")
+
+
+def _moment(value: Any) -> Any:
+    """What a value says as a time; whatever else it says is left to be refused."""
     if isinstance(value, str):
         try:
-            read: Any = datetime.fromisoformat(value)
+            return datetime.fromisoformat(value)
         except ValueError:
-            read = readers.time(value)
-    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
-        read = readers.time(value)
-    else:
-        read = value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
-    if not isinstance(read, datetime):
-        raise ValueError(f"filled_at {_told(value)}; write a time such as 2026-03-02T09:30:00Z")
-    if read.tzinfo is UTC:
-        return read
+            return readers.time(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return readers.time(value)
+    return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+
+
+def _in_utc(read: datetime) -> datetime:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
