@@ -75,8 +75,12 @@ class Engine(Commands):
 
     @property
     def due(self) -> datetime | None:
-        """When a tick is due; None while nothing waits for a time."""
-        times = [at for at, _ in self._dates()]
+        """When a tick is due; None while nothing waits for a time.
+
+        What is past and was looked at waits for a report, which brings it up again; a tick would only repeat
+        itself. Orders alone are done with whenever their time has come.
+        """
+        times = [at for at, what in self._dates() if at > self.now or isinstance(what, Order)]
         return min([*times, self.clock.due] if self.clock.due else times, default=None)
 
     def _dates(self) -> Iterator[tuple[datetime, Key | Order | FirmRow]]:
