@@ -135,8 +135,9 @@ class Fills(Base):
             self.end(ticket, Status.FILLED, ticket.reason, "")
 
     def looks_again(self, ticket: Ticket) -> bool:
-        """Whether an exit that closed what it knew of must look again: something is left or on its way."""
-        if ticket.alert.action is not Action.EXIT or ticket.alert.quantity is not None:
+        """Whether what is to leave nothing must look again: something is left or on its way."""
+        alert = ticket.alert
+        if not (alert.quantity is None if alert.action is Action.EXIT else alert.target == 0):
             return False
         key = ledger_key(ticket)
         return not self.state.ledger(key).flat or bool(self.state.orders_of(key))

@@ -5,13 +5,17 @@ A person asks for it, a firm's floor, a day's end, the end of a contract, and an
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from ttflow.book.ledger import Flattening, Ledger
 from ttflow.engine.base import pause_after
 from ttflow.engine.judging import Judging
-from ttflow.order import Leg, OrderStatus
+from ttflow.order import Leg, Order, OrderStatus
 from ttflow.words import evolve
+
+OVERTAKE = timedelta(seconds=2)
+"""How long an entry may hang before what reduces overtakes it (rule 10)."""
 
 
 class Flattens(Judging):
@@ -32,12 +36,16 @@ class Flattens(Judging):
         """Cancel, close, verify, repeat, until the ledger is flat; False while there is nothing to do now."""
         orders, flattening = self.state.orders_of(ledger.key), ledger.flattening
         assert flattening is not None  # the caller has looked
-        standing = [
-            order for order in orders if not order.cancelling and order.status is not OrderStatus.SUBMITTING
-        ]
-        waits = flattening.until is not None and flattening.until > self.now
-        if any(order.unsettled for order in orders) or (waits and not ledger.flat):
+        if not ledger.flat and flattening.until is not None and flattening.until > self.now:
             return False
+        if unsettled := [order for order in orders if order.unsettled]:
+            ready = overtaken_at(unsettled)
+            if ready is None or ledger.flat:
+                return False
+            if ready > self.now:
+                self._flatten_at(ledger, ready)
+                return False
+        standing = [order for order in orders if not order.cancelling and not _goes_with_another(order)]
         for order in standing:
             self.withdraw(order, flattening.reason)
         if standing:
@@ -53,3 +61,21 @@ class Flattens(Judging):
         self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=again, bracket=None))
         self.dispatch(self.unasked(ledger, Leg.CLOSE, abs(ledger.position), flattening.attempt))
         return True
+
+    def _flatten_at(self, ledger: Ledger, at: datetime) -> None:
+        """Look at a ledger that is to be flat again at that time."""
+        assert ledger.flattening is not None  # the caller has looked
+        waiting = evolve(ledger.flattening, until=at)
+        self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=waiting))
+
+
+def overtaken_at(unsettled: Sequence[Order]) -> datetime | None:
+    """When what reduces goes past entries that hang; None where it must know what became of an order."""
+    if any(order.leg is not Leg.OPEN for order in unsettled):
+        return None
+    return max(order.submitted_at for order in unsettled) + OVERTAKE
+
+
+def _goes_with_another(order: Order) -> bool:
+    """Whether an order is on its way as part of its entry's bracket, and is withdrawn with that."""
+    return order.parent is not None and order.status is OrderStatus.SUBMITTING

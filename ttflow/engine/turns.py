@@ -15,7 +15,7 @@ from ttflow.book.ledger import Key, Ledger
 from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR
-from ttflow.engine.flattening import Flattens
+from ttflow.engine.flattening import Flattens, overtaken_at
 from ttflow.engine.modes import sides, signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
@@ -27,9 +27,6 @@ from ttflow.words import ZERO, evolve, plain, scaled, tidy
 
 REORDER = timedelta(milliseconds=500)
 """How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
-
-OVERTAKE = timedelta(seconds=2)
-"""How long an entry may hang before an exit overtakes it (rule 10)."""
 
 BROKER_PAUSE = timedelta(seconds=5)
 """How long an exit waits before it looks again whether its broker holds what the ledger says."""
@@ -76,10 +73,10 @@ class Turns(Flattens):
         for place, ticket in enumerate(queue):
             if self._superseded(ticket, queue[place + 1 :]):
                 continue
-            if ticket.until is not None and ticket.until > self.now and not unsettled:
+            if ticket.until is not None and ticket.until > self.now:
                 if ticket.plan is not None:
                     return None  # an exit that is tried again later; the others wait behind it
-                if _contradicts(ticket.alert, ledger):
+                if not unsettled and _contradicts(ticket.alert, ledger):
                     continue
             if unsettled:
                 return ticket if self._overtakes(ticket, ledger, unsettled) else None
@@ -109,17 +106,22 @@ class Turns(Flattens):
         return over
 
     def _overtakes(self, ticket: Ticket, ledger: Ledger, unsettled: Sequence[Order]) -> bool:
-        """Whether an exit goes past entries that hang; until they have hung long enough, it waits."""
-        if ticket.alert.action is not Action.EXIT or ledger.flat:
+        """Whether what reduces goes past entries that hang; until they have hung long enough, it waits."""
+        ready = overtaken_at(unsettled)
+        if ready is None or ledger.flat or not self._reduces(ticket, ledger):
             return False
-        if any(order.leg is not Leg.OPEN for order in unsettled):
-            return False
-        ready = max(order.submitted_at for order in unsettled) + OVERTAKE
         if ready <= self.now:
             return True
         if ticket.until != ready:
             self.state.put("tickets", evolve(ticket, until=ready))
         return False
+
+    def _reduces(self, ticket: Ticket, ledger: Ledger) -> bool:
+        """Whether a ticket has something to close first, whatever its action is called."""
+        if ticket.alert.action in (Action.CANCEL, Action.UPDATE):
+            return False
+        plan = ticket.plan or self._want(ticket, ledger).plan
+        return plan is not None and bool(plan.closing)
 
     def _step(self, ticket: Ticket) -> None:
         if ticket.plan is None:
@@ -268,7 +270,8 @@ class Turns(Flattens):
     def _look_again(self, ticket: Ticket, plan: Plan) -> None:
         """An exit that closed what it knew of: done when nothing is left, else planned anew."""
         wanted = self._want(ticket, self.state.ledger(ledger_key(ticket)))
-        if ticket.alert.action is Action.EXIT and wanted.plan is not None and wanted.plan.closing:
+        leaves = ticket.alert.action is Action.EXIT or ticket.alert.target == 0
+        if leaves and wanted.plan is not None and wanted.plan.closing:
             again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
             self.state.put(
                 "tickets", evolve(ticket, plan=again).note(f"Looking again: {wanted.text}", "ledger")
@@ -279,7 +282,7 @@ class Turns(Flattens):
 
     def _open(self, ticket: Ticket, plan: Plan) -> None:
         """Send the opening leg through every gate, now; then size and place it."""
-        if self._moves_book(ticket, plan):
+        if self._closes_first(ticket, plan) or self._moves_book(ticket, plan):
             return
         passed = self._pass(evolve(ticket, leg=Leg.OPEN, side=plan.side, asked=plan.opening, quantity=None))
         if passed is None:
@@ -290,6 +293,20 @@ class Turns(Flattens):
             text = "An operator let it go without saying why."
             passed = ticket.end(Status.DENIED, Reason.DROPPED, text, "flow")
         self._arrived(passed, plan)
+
+    def _closes_first(self, ticket: Ticket, plan: Plan) -> bool:
+        """Plan anew where an entry that the close had overtaken was filled after all, against this leg."""
+        ledger, alert = self.state.ledger(ledger_key(ticket)), ticket.alert
+        if ledger.position * plan.side.sign >= 0:
+            return False
+        left = alert if alert.target is not None else evolve(alert, quantity=plan.opening)
+        wanted = self._want(evolve(ticket, alert=left), ledger)
+        if wanted.plan is None:
+            self.finish(ticket, Status.DONE, wanted.reason, wanted.text)
+        else:
+            again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
+            self.state.put("tickets", evolve(ticket, plan=again).note(wanted.text, "ledger"))
+        return True
 
     def _moves_book(self, ticket: Ticket, plan: Plan) -> bool:
         """Hand an opening leg to the other book, live or shadow, when the mode has changed meanwhile."""
