@@ -4,23 +4,67 @@ from __future__ import annotations
 
 import json
 import signal
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
+from ttflow.cli.fakes import PORTS
 
-@pytest.mark.parametrize("broker", ["tradovate"])
+ACCOUNTS = {"tradovate": "DEMO12345", "tastytrade": "5WT00001", "projectx": "465"}
+TASTYTRADE = {"grant_type": "refresh_token", "client_secret": "c", "refresh_token": "?"}
+SIGN_INS = {
+    "tradovate": ("/v1/auth/accesstokenrequest", {"name": "u", "password": "?"}, "accessToken"),
+    "tastytrade": ("/oauth/token", TASTYTRADE, "access_token"),
+    "projectx": ("/api/Auth/loginKey", {"userName": "u", "apiKey": "?"}, "token"),
+}
+"""Where each broker is signed in to, with what, and the field of the answer that holds the token."""
+
+
+def ask(address, body=None):
+    """What a fake answers, whatever its status."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "test/1"}
+    try:
+        with urlopen(Request(address, data=data, headers=headers), timeout=10) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        with error:
+            return json.load(error)
+
+
+def test_every_broker_that_has_a_fake_is_tried_here():
+    assert set(PORTS) == set(ACCOUNTS) == set(SIGN_INS)
+
+
+@pytest.mark.parametrize("broker", sorted(PORTS))
 def test_a_fake_says_where_it_is_takes_a_price_and_stops_in_order(start, broker):
     with start("fake", broker, "--port", 0, "--json") as process:
         told = json.loads(process.wait_for(r"^\{.*\}$")[0])
-        body = json.dumps({"symbol": "ESZ2026", "price": 5000.25}).encode()
-        with urlopen(Request(told["address"] + "/_price", data=body), timeout=10) as answer:
-            assert json.load(answer) == {"symbol": "ESZ2026", "price": 5000.25}
-        with urlopen(told["address"] + "/_state", timeout=10) as answer:
-            assert json.load(answer)["orders"] == []
+        price = {"symbol": "ESZ2026", "price": 5000.25}
+        assert ask(told["address"] + "/_price", price) == price
+        assert ask(told["address"] + "/_fault", {"kind": "refuse", "count": 2})["left"]["refuse"] == 2
+        state = ask(told["address"] + "/_state")
+        assert (state["orders"], state["fills"], state["positions"]) == ([], [], [])
+        assert state["faults"] == {"refuse": 2}
 
-        assert (told["broker"], told["account"]) == ("tradovate", "DEMO12345")
+        assert (told["broker"], told["account"]) == (broker, ACCOUNTS[broker])
         assert process.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("broker", sorted(PORTS))
+def test_a_fake_speaks_its_brokers_protocol_and_takes_any_credentials_but_wrong(start, broker):
+    call, proof, token = SIGN_INS[broker]
+    with start("fake", broker, "--port", 0, "--json") as process:
+        address = json.loads(process.wait_for(r"^\{.*\}$")[0])["address"] + call
+        taken, refused = (
+            ask(address, {name: told if value == "?" else value for name, value in proof.items()})
+            for told in ("anything", "wrong")
+        )
+        process.end(signal.SIGINT)
+
+    assert taken[token]
+    assert token not in refused
 
 
 def test_people_get_the_address_alone_on_stdout(start):
