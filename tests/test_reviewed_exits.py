@@ -8,7 +8,7 @@ from ttflow.firms import opt_in_sentence
 from ttflow.order import Leg, OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
-from ttflow.ticket import Status
+from ttflow.ticket import Reason, Status
 
 SECRET = ("a-webhook-secret",)
 
@@ -92,7 +92,7 @@ class TestBehindAnEntryThatHangs:
         walk = live()
         held(walk)
         entry = hangs(walk)
-        ticket = send(walk, **told, position_size=0)
+        ticket = send(walk, **{"quantity": None, **told}, position_size=0)
         wait(walk, 2)
         walk.filled(walk.sent[-1].order, 100)
 
@@ -169,3 +169,109 @@ class TestBehindAnEntryThatHangs:
         walk.tick(after=0.5)
 
         assert len(walk.orders(leg=Leg.CLOSE)) == 2
+
+
+class TestNeverPastWhatTheBrokerHolds:
+    def closed_by_hand(self):
+        walk = live()
+        held(walk)
+        walk.snapshot({})
+        return walk
+
+    def test_flatten_sends_nothing_where_the_broker_shows_nothing(self):
+        walk = self.closed_by_hand()
+
+        walk.command("flatten")
+        wait(walk, 4)
+
+        assert not walk.orders(leg=Leg.CLOSE)
+
+    def test_and_is_done_once_that_is_explained(self):
+        walk = self.closed_by_hand()
+        walk.command("flatten")
+
+        walk.snapshot({}, after=6)
+        wait(walk, 6)
+
+        assert walk.position() == 0
+        assert not walk.orders(leg=Leg.CLOSE, broker="scripted")
+        assert walk.desk.engine.due is None
+
+    def test_flatten_goes_out_when_the_broker_shows_the_position_again(self):
+        walk = self.closed_by_hand()
+        walk.command("flatten")
+
+        walk.snapshot({"AAPL": 1})
+        wait(walk, 6)
+
+        assert sent(walk)[-1] == ("submit", "close", 1)
+
+    @pytest.mark.parametrize("leaves", ["exit", "flatten"])
+    def test_what_an_exit_closed_itself_is_gone_at_the_broker_too(self, leaves):
+        walk = live()
+        held(walk, 3)
+        walk.snapshot({"AAPL": 1})  # two were sold by hand
+        if leaves == "exit":
+            send(walk, action="exit", quantity=None)
+        else:
+            walk.command("flatten")
+
+        walk.filled(walk.sent[-1].order, 100)
+        wait(walk, 10)
+
+        assert sent(walk)[1:] == [("submit", "close", 1)]
+        walk.snapshot({})
+        assert walk.position() == 0
+
+
+class TestBesideAClosingOrderThatRests:
+    def resting(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2)
+        self.high, self.higher = (
+            send(walk, action="sell", quantity=1, order_type="limit", limit_price=price)
+            for price in (110, 120)
+        )
+        return walk
+
+    @pytest.mark.parametrize("action", ["exit", "sell"])
+    def test_a_part_is_closed_at_the_market_and_the_newest_makes_room(self, action):
+        walk = self.resting()
+
+        ticket = send(walk, action=action, quantity=1)
+
+        assert (ticket.status, walk.position()) == (Status.FILLED, 1)
+        assert of(walk, self.high).status is Status.ORDERED
+        assert of(walk, self.higher).status is Status.CANCELLED
+
+    def test_one_more_limit_takes_nobodys_place(self):
+        walk = self.resting()
+
+        ticket = send(walk, action="sell", quantity=1, order_type="limit", limit_price=130)
+
+        assert (ticket.status, ticket.reason) == (Status.DONE, Reason.NO_POSITION)
+        assert {of(walk, one).status for one in (self.high, self.higher)} == {Status.ORDERED}
+
+
+class TestAStandingExit:
+    def standing(self, **fields):
+        walk = desk()
+        send(walk, action="buy", quantity=3, timenow="2026-03-02T09:00:00Z")
+        walk.command("script", scope="desk/paper", steps=["refuse"])
+        return walk, send(walk, action="exit", quantity=None, **fields)
+
+    def test_an_exit_of_a_part_does_not_take_its_place(self):
+        walk, _ = self.standing()
+
+        send(walk, action="exit", quantity=1, after=0.2)
+        wait(walk, 5)
+
+        assert walk.position() == 0
+
+    def test_nor_does_one_that_fired_before_it(self):
+        walk, _ = self.standing(timenow="2026-03-02T09:00:02Z")
+
+        send(walk, action="exit", quantity=None, timenow="2026-03-02T08:59:00Z", after=0.2)
+        wait(walk, 5)
+
+        assert walk.position() == 0

@@ -17,6 +17,9 @@ from ttflow.words import evolve
 OVERTAKE = timedelta(seconds=2)
 """How long an entry may hang before what reduces overtakes it (rule 10)."""
 
+BROKER_PAUSE = timedelta(seconds=5)
+"""How long an exit waits before it looks again whether its broker holds what the ledger says."""
+
 
 class Flattens(Judging):
     """Judging, and the flattening of ledgers."""
@@ -53,13 +56,16 @@ class Flattens(Judging):
         if ledger.flat:
             self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=None, bracket=None))
             return True
+        if not (quantity := self.closable(ledger)):  # by rule 3 no close goes past what the broker shows
+            self._flatten_at(ledger, self.now + BROKER_PAUSE)
+            return False
         again = evolve(
             flattening,
             attempt=flattening.attempt + 1,
             until=self.now + timedelta(seconds=pause_after(flattening.attempt)),
         )
         self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=again, bracket=None))
-        self.dispatch(self.unasked(ledger, Leg.CLOSE, abs(ledger.position), flattening.attempt))
+        self.dispatch(self.unasked(ledger, Leg.CLOSE, quantity, flattening.attempt))
         return True
 
     def _flatten_at(self, ledger: Ledger, at: datetime) -> None:

@@ -15,7 +15,7 @@ from ttflow.book.ledger import Key, Ledger
 from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR
-from ttflow.engine.flattening import Flattens, overtaken_at
+from ttflow.engine.flattening import BROKER_PAUSE, Flattens, overtaken_at
 from ttflow.engine.modes import sides, signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
@@ -23,13 +23,10 @@ from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
 from ttflow.order import Leg, Order
 from ttflow.ticket import Plan, Reason, Status, Ticket
-from ttflow.words import ZERO, evolve, plain, scaled, tidy
+from ttflow.words import ZERO, OrderType, evolve, plain, scaled, tidy
 
 REORDER = timedelta(milliseconds=500)
 """How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
-
-BROKER_PAUSE = timedelta(seconds=5)
-"""How long an exit waits before it looks again whether its broker holds what the ledger says."""
 
 _MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
 
@@ -98,7 +95,7 @@ class Turns(Flattens):
             over = action is Action.TARGET and any(one.alert.action is Action.TARGET for one in later)
         else:
             standing = ticket.plan.attempt > 1 and bool(ticket.plan.closing)
-            over = standing and any(_says_where(one.alert) for one in later)
+            over = standing and any(_says_where(one.alert, ticket.alert) for one in later)
         if over:
             status = Status.DENIED if ticket.plan is None else Status.CANCELLED
             text = "A later alert says where the position is to be."
@@ -210,16 +207,34 @@ class Turns(Flattens):
             and plan.closing == abs(self.state.ledger(ledger_key(ticket)).position)
         )
         found = []
+        crowding = self._crowding(ticket, plan) if closes and plan is not None else frozenset()
         for order in self.state.orders_of(ledger_key(ticket)):
             against = plan is not None and (closes or order.side is not plan.side)
             if order.leg is Leg.OPEN:
                 opposite = action in (Action.BUY, Action.SELL) and order.side.value != action.value
                 clear = against or opposite or action in (Action.EXIT, Action.REVERSE)
             else:
-                clear = closes and (order.leg in PROTECTIVE or whole)
+                clear = closes and (order.leg in PROTECTIVE or whole or order.order_id in crowding)
             if clear and not order.cancelling:
                 found.append(order)
         return found
+
+    def _leaving(self, ticket: Ticket) -> Decimal:
+        """What closing orders that still work take of the ticket's ledger."""
+        orders = self.state.orders_of(ledger_key(ticket))
+        return sum((order.remaining for order in orders if order.leg is Leg.CLOSE), ZERO)
+
+    def _crowding(self, ticket: Ticket, plan: Plan) -> frozenset[str]:
+        """The newest closing orders that rest on what an exit, or a market order, is to close now."""
+        if ticket.alert.action is not Action.EXIT and ticket.alert.order_type is not OrderType.MARKET:
+            return frozenset()
+        key, found = ledger_key(ticket), set()
+        excess = self._leaving(ticket) + plan.closing - self.closable(self.state.ledger(key))
+        for order in reversed(self.state.orders_of(key)):
+            if order.leg is Leg.CLOSE and excess > 0:
+                found.add(order.order_id)
+                excess -= order.remaining
+        return frozenset(found)
 
     def _awaits_another(self, ticket: Ticket, ledger: Ledger) -> bool:
         """Let an alert that contradicts the ledger wait for the one that resolves it, not for long."""
@@ -249,8 +264,7 @@ class Turns(Flattens):
                 self.withdraw(order, "an exit takes its place")
             self.touched[key] = None
             return
-        leaving = sum((order.remaining for order in orders if order.leg is Leg.CLOSE), ZERO)
-        quantity = min(plan.closing, self.closable(ledger) - leaving)
+        quantity = min(plan.closing, self.closable(ledger) - self._leaving(ticket))
         if quantity <= 0:
             self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
             return
@@ -391,9 +405,15 @@ def _contradicts(alert: Alert, ledger: Ledger) -> bool:
     return size is not None and size != abs(ledger.theirs)
 
 
-def _says_where(alert: Alert) -> bool:
-    """Whether an alert says by itself where the position is to be, whatever came before it."""
-    return alert.action in (Action.EXIT, Action.TARGET) or alert.target is not None
+def _says_where(alert: Alert, standing: Alert) -> bool:
+    """Whether an alert says by itself where the position is to be, whatever came before it.
+
+    An exit of a part does not, and nor does one that fired before the exit that stands.
+    """
+    if alert.fired_at and standing.fired_at and alert.fired_at < standing.fired_at:
+        return False
+    whole = alert.action is Action.EXIT and alert.quantity is None
+    return whole or alert.action is Action.TARGET or alert.target is not None
 
 
 def _before(alert: Alert) -> str:
