@@ -71,6 +71,19 @@ def test_a_month_that_is_not_listed_is_no_contract(symbol):
         resolve(symbol, TODAY)
 
 
+@pytest.mark.parametrize("symbol", ["ESZ2036", "ESH2034", "ESZ2023", "/CLZ36", "ES99!"])
+def test_a_contract_that_brokers_would_take_for_another_is_refused(symbol):
+    """ESZ2036 is ESZ6 at Tradovate, which is December 2026 there."""
+    with pytest.raises(SymbolError, match=r"\w+20[0-9]{2} is too far from 2026-11-22"):
+        resolve(symbol, TODAY)
+
+
+@pytest.mark.parametrize("symbol", ["ESZ2024", "ESZ2033"])
+@pytest.mark.parametrize("broker", ["tradovate", "tastytrade"])
+def test_the_farthest_contracts_come_back_from_a_broker_as_they_went(symbol, broker):
+    assert from_broker(to_broker(resolve(symbol, TODAY), broker), broker, TODAY) == symbol
+
+
 @pytest.mark.parametrize(
     ("symbol", "on", "year"),
     [

@@ -165,17 +165,26 @@ def resolve(symbol: str, on: date, overrides: Mapping[str, str] = NO_OVERRIDES) 
 
     `ES1!`, `ES` and `/ES` are the front month on that day, `ES2!` the one after it, `ESZ6` is `ESZ2026`.
     Everything else comes back as its root, a stock without its exchange. Raises SymbolError for a month that
-    is not listed and for overrides as `front` does; whether a contract has ended is not looked at.
+    is not listed, for a contract so far away that brokers would read another one's year in its one digit, and
+    for overrides as `front` does; whether a contract has ended is not looked at.
     """
     read = named(symbol)
     if read is None:
         return root(symbol)
     if dated := contract(symbol, on):
-        return str(listed(dated))
+        return str(_unmistaken(listed(dated), on))
     found = front(read.root, on, overrides)
     for _ in range(read.place - 1):
         found = _next(found)
-    return str(found)
+    return str(_unmistaken(found, on))
+
+
+def _unmistaken(of: Contract, on: date) -> Contract:
+    """Give a contract back if its year can be told by one digit."""
+    read = contract(of.short, on)
+    if read != of:
+        raise SymbolError(f"{of} is too far from {on}: brokers write {of.short}, and mean {read} by it.")
+    return of
 
 
 def listed(of: Contract) -> Contract:
