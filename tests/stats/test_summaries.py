@@ -5,6 +5,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_fills import MONDAY, fill, fills, walks
 
 from ttflow import stats
@@ -41,6 +42,48 @@ def test_the_live_figures_are_those_of_the_whole_history(made):
 
     assert list(live) == list(whole) == list(KEYS)
     assert close(live, whole)
+
+
+BY_ORDER = {
+    "max_consecutive_wins", "max_consecutive_losses", "max_drawdown", "max_drawdown_pct", "recovery_factor",
+    "sharpe", "sortino", "calmar", "sharpe_tradingview", "sortino_tradingview",
+}  # fmt: skip
+
+
+@settings(deadline=None)
+@given(made=walks(one_symbol=True), chance=st.randoms(use_true_random=False))
+def test_a_late_report_bends_no_figure_but_those_that_depend_on_the_order(made, chance):
+    late = stats.matched(made)
+    whole = stats.summary(stats.of_trades(late), capital=1000.0)
+    chance.shuffle(late)
+    live = Live(capital=1000.0)
+    for trade in late:
+        live = live.after(trade)
+    figures = live.figures()
+
+    others = set(KEYS) - BY_ORDER - {"episodes"}
+    assert close({key: figures[key] for key in others}, {key: whole[key] for key in others})
+
+
+def test_a_report_of_an_earlier_day_counts_on_its_own_day_in_the_whole_and_on_the_present_one_live():
+    """The whole history is right; the sums of the live figures can't go back to a day that is over."""
+    trades = [(0, 10), (1, 40), (0, -30)]  # the day of the exit, what it earned; the last is told late
+    late = stats.matched(
+        [
+            one
+            for at, (day, net) in enumerate(trades)
+            for one in (
+                fill("buy", 1, 100, 24 * day + at, seq=2 * at, account=f"a{at}"),
+                fill("sell", 1, 100 + net, 24 * day + at, seq=2 * at + 1, account=f"a{at}"),
+            )
+        ]
+    )
+    live = Live(capital=1000.0)
+    for trade in late:
+        live = live.after(trade)
+
+    assert list(stats.daily(stats.of_trades(late), capital=1000.0)) == [1000, 980, 1020]
+    assert (live.day_start, live.equity) == (1010, 1020)
 
 
 @settings(max_examples=50, deadline=None)

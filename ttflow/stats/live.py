@@ -26,7 +26,8 @@ class Live:
 
     Give it every fill's time (`seen`), every closed trade (`after`) and every episode's end (`closed`), in
     the order in which they are booked. A new day closes the one before, so a report that comes later than
-    one of the next day counts on that next day.
+    one of the next day counts on that next day; `summary` puts it on its own. That can bend runs, drawdowns
+    and the ratios of days and months, and nothing else.
 
     `net` is the exact sum of net results, `mean` and `m2` their moments; `streak` the current run, positive
     for wins; `peak` the highest `net` so far, at least zero. `first` and `last` are the days (UTC) of the
