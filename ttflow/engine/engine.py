@@ -331,6 +331,8 @@ class Engine(Commands):
         for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)
+                if order.changing:  # the broker may not have been told; a change says what is to be
+                    self.effects.append(Effect("modify", order))
         for ticket in tuple(self.state.tickets.values()):
             if ticket.status is Status.OPEN:
                 self.touched[ledger_key(ticket)] = None

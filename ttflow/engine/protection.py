@@ -49,8 +49,8 @@ class Protection(Reports):
         after = super().fill(order, done)
         if order.leg is Leg.OPEN:
             self._bring_levels(order, done.price, ticket)
-        elif order.leg is Leg.TAKE_PROFIT and after.ended:
-            self._reached(order)
+        elif order.leg is Leg.TAKE_PROFIT:
+            self._reached(order, ZERO if after.ended else done.quantity)
         return after
 
     def _bring_levels(self, order: Order, price: Decimal, ticket: Ticket | None) -> None:
@@ -59,8 +59,8 @@ class Protection(Reports):
             return
         made = self._first_bracket(ticket.alert if ticket else None, ledger, price, order)
         bracket = ledger.bracket
-        if made and made.alert_id is not None:
-            bracket = made
+        if made and ticket and made.alert_id is not None:
+            bracket = _beside(made, bracket, ticket.alert)
         elif made and not (bracket and bracket.stop):
             bracket = evolve(bracket or Bracket(), stop=made.stop)
         if made and (legs := self.bracket_with(order)) and not self.able(order, "modifies"):
@@ -68,11 +68,22 @@ class Protection(Reports):
         if bracket != ledger.bracket:
             self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
 
-    def _reached(self, order: Order) -> None:
+    def _reached(self, order: Order, part: Decimal) -> None:
+        """A target is done and goes, or a `part` of it is, and it asks for so much less."""
         ledger = self.state.ledger(ledger_key(order))
-        if ledger.bracket:
-            left = tuple(target for target in ledger.bracket.targets if target.price != order.limit_price)
-            self._bracket(ledger, evolve(ledger.bracket, targets=left))
+        if ledger.bracket is None:
+            return
+        targets = list(ledger.bracket.targets)
+        place = next((at for at, one in enumerate(targets) if one.price == order.limit_price), None)
+        if place is None:
+            return
+        theirs = targets[place].theirs
+        if not part:
+            del targets[place]
+        elif theirs is not None:
+            left = theirs - part / (ledger.ratio or ONE)
+            targets[place] = targets[place]._replace(theirs=tidy(max(ZERO, round(left, 12))))
+        self._bracket(ledger, evolve(ledger.bracket, targets=tuple(targets)))
 
     def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
         """The bracket of a first entry, where its broker takes it with the entry (rule 12)."""
@@ -114,13 +125,7 @@ class Protection(Reports):
             return False
         base = alert.price if alert.price is not None else ledger.average_price
         moved = bracket_of(alert.stop_loss, alert.take_profit, ledger, base, ticket.alert_id)
-        before = ledger.bracket or Bracket()
-        if not alert.stop_loss:
-            kept = {name: getattr(before, name) for name in ("stop", "trail", "best", "break_even")}
-            moved = evolve(moved, **kept)
-        if not alert.take_profit:
-            moved = evolve(moved, targets=before.targets)
-        self._bracket(ledger, moved)
+        self._bracket(ledger, _beside(moved, ledger.bracket, alert))
         self.touched[ledger.key] = None
         return True
 
@@ -265,10 +270,20 @@ def bracket_of(
     bracket = Bracket(targets=tuple(ordered), alert_id=alert_id)
     if not stops:
         return bracket
-    level = stops[0]
+    level = max(stops, key=lambda one: _at(one, base, -sign) * sign)  # the nearest covers all
     stop = kind.round_price(_at(level, base, -sign), side)
     trail = abs(base - stop) if level.trail else None
     return evolve(bracket, stop=stop, trail=trail, best=base if trail else None, break_even=level.break_even)
+
+
+def _beside(made: Bracket, before: Bracket | None, alert: Alert) -> Bracket:
+    """The bracket that an alert's levels make, with those of before that the alert doesn't name."""
+    if before is None:
+        return made
+    if not alert.stop_loss and before.stop is not None:
+        kept = {name: getattr(before, name) for name in ("stop", "trail", "best", "break_even")}
+        made = evolve(made, **kept)
+    return made if alert.take_profit else evolve(made, targets=before.targets)
 
 
 def _shift(alert: Alert, order: Order, price: Decimal) -> Decimal:
@@ -296,7 +311,7 @@ def disaster(stop: DisasterStop, ledger: Ledger, base: Decimal) -> Decimal:
 def _at(level: Level, base: Decimal, sign: Decimal) -> Decimal:
     if level.price is not None:
         return level.price
-    distance = level.offset if level.offset is not None else base * (level.percent or ONE) / 100
+    distance = level.offset if level.offset is not None else abs(base) * (level.percent or ONE) / 100
     return base + sign * distance
 
 
