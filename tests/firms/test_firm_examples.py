@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 from accounts import chicago, rules, walked
 
-from ttflow.firms import Standing, State
+from ttflow.firms import Standing, State, rules_of
+from ttflow.settings import Group
 
 
 def told(standing):
@@ -86,6 +87,28 @@ def test_topstep_express_funded_starts_at_nothing_and_locks_there():
         walked(paid, ("2026-11-25 09:00", "500")).verdict(Decimal(500), chicago("2026-11-25 09:00")).state
         is State.REDUCING
     )  # 500 of 4500 is 11 %
+
+
+def test_topstep_live_funded_starts_where_its_owner_says_and_trails_from_there():
+    group = Group(
+        broker="projectx",
+        firm="topstep",
+        program="live_funded",
+        size="50K",
+        accounts=[{"name": "main", "start_balance": 10_000}],
+    )
+    account = Standing.begin(rules_of(group, "main", {}))
+    assert told(account) == (10_000, 8_000, False)  # 10000 - 2000
+
+    account = walked(account, ("2026-11-23 09:00", "10000"), ("2026-11-23 15:00", "11500"))
+    account = walked(account, ("2026-11-23 17:00", "11500"))
+    assert told(account) == (11_500, 9_500, False)  # 11500 - 2000
+    account = walked(account, ("2026-11-24 17:00", "12600"))
+    assert told(account) == (12_600, 10_000, True)  # 12600 - 2000 is above the start, where it stops
+    # The daily loss of 1000 is automatic there: at 11600 the day is over.
+    over = walked(account, ("2026-11-25 10:00", "11600"))
+    assert over.verdict(Decimal(11_600), chicago("2026-11-25 10:00")).state is State.LOCKED
+    assert over.verdict(Decimal(11_600), chicago("2026-11-25 17:00")).state is State.ACTIVE
 
 
 def test_apex_evaluation_by_the_end_of_the_day_never_locks_and_pauses_after_a_daily_loss():
