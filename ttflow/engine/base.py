@@ -101,7 +101,9 @@ class Base:
         if account.endswith(SHADOW) or (known and known.simulated):
             return SIMULATOR
         given = self.settings.groups.get(group)
-        return given.broker if given else "removed"
+        if given is None or (known and given.broker == SIMULATOR):
+            return "removed"  # what is held at a broker is not closed on paper
+        return given.broker
 
     def able(self, order: Order, what: str) -> bool:
         """Whether the order's broker can do something: `brackets`, `modifies` or `closes`."""

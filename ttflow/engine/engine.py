@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ttflow.alert import Action, Alert, parse_alert
 from ttflow.book.ledger import Key
+from ttflow.book.reconcile import MANUAL
 from ttflow.book.rows import AlertRow, FirmRow, Price, Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
@@ -189,6 +190,10 @@ class Engine(Commands):
             self.see_price(ticker(alert.symbol), alert.price)
         ticket = self._ticket(item, alert)
         group = self.settings.groups.get(alert.account_group)
+        if alert.strategy == MANUAL:
+            text = f"{MANUAL} is the ledger of what is traded by hand; give the strategy another name."
+            self._refuse(ticket, Reason.NOT_ALLOWED, text)
+            return
         if self._exits_anyway(ticket, group):
             return
         if group is None:
@@ -198,21 +203,30 @@ class Engine(Commands):
             return
         for account in group.accounts:
             self._admit(evolve(ticket, account=account.name), group, item)
+        if item.of is None:
+            self._also_left(ticket, group)
 
     def _exits_anyway(self, ticket: Ticket, group: Group | None) -> bool:
         """Where the group is gone, or its broker can't be reached: let what is still held there be closed."""
         if group is not None and (group.broker == SIMULATOR or ticket.account_group in self.connected):
             return False
-        held = [
-            row.account
-            for row in self.state.ledgers.values()
-            if not row.flat
-            and (row.strategy, row.account_group, row.root)
-            == (ticket.strategy, ticket.account_group, root(ticket.symbol))
-        ]
-        for account in sorted(held):
+        held = self._holding(ticket)
+        for account in held:
             self._queue(evolve(ticket, account=account))
         return bool(held)
+
+    def _also_left(self, ticket: Ticket, group: Group) -> None:
+        """Let what is held be closed where the settings have taken the account out of the group."""
+        for account in self._holding(ticket):
+            if group.account(account) is None:
+                self._queue(evolve(ticket, account=account))
+
+    def _holding(self, ticket: Ticket) -> list[str]:
+        """The accounts of the ticket's group in which its strategy holds its root."""
+        wanted = (ticket.strategy, ticket.account_group, root(ticket.symbol))
+        rows = self.state.ledgers.values()
+        found = [row for row in rows if (row.strategy, row.account_group, row.root) == wanted]
+        return sorted(row.account for row in found if not row.flat)
 
     def _queue(self, ticket: Ticket) -> None:
         self.state.put("tickets", ticket)
@@ -328,6 +342,7 @@ class Engine(Commands):
     def _start(self, item: Input, alert: Alert | None) -> None:
         """Bring the settings of a start in force, and doubt every order whose answer may have been lost."""
         self.put_in_force(item.data())
+        self.change_hands()
         for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)

@@ -62,6 +62,20 @@ class Floors(Money):
         rules = self.rules_at(group, name)
         return rules.start_balance if rules else super().start_cash(group, name)
 
+    def begin_anew(self, group: str, name: str, *, simulated: bool) -> None:
+        """Forget what an account was worth, and where it stood with its firm: it is another one now."""
+        super().begin_anew(group, name, simulated=simulated)
+        rules, known = self.rules_at(group, name), self.state.firms.get((group, name))
+        if rules and known:
+            fresh = FirmRow(
+                account_group=group,
+                account=name,
+                seq=self.seq,
+                state=State.ACTIVE.value,
+                standing=Standing.begin(rules),
+            )
+            self.state.put("firms", fresh)
+
     def under(self, group: str, name: str) -> Under | None:
         """Where an account stands with its firm at this moment; None without a firm. Nothing is written."""
         rules = self.rules_at(group, name)

@@ -87,6 +87,9 @@ class Modes(Passing):
         given = self.settings.groups.get(group)
         if given is None:
             return Reason.UNKNOWN_GROUP, f"The settings have no account group {group} any more."
+        if given.account(ticket.account) is None:
+            text = f"The account {ticket.account} is not in the group {group} any more; exits alone go there."
+            return Reason.NOT_ALLOWED, text
         if given.broker != SIMULATOR and group not in self.connected:
             return Reason.NO_BROKER, no_broker(group, given)
         if self.broker_of(group, ticket.account) != SIMULATOR and (forbidden := self.alert_only(group)):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from ttflow.book.ledger import Ledger
 from ttflow.calendars import trading_day
-from ttflow.engine.base import SIMULATOR
+from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.evidence import Evidence
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Account
@@ -150,6 +150,23 @@ class Money(Evidence):
         if row.peak is None or equity > row.peak:
             row = evolve(row, peak=tidy(equity))
         return row
+
+    def change_hands(self) -> None:
+        """Begin accounts anew that went from paper to a broker or back, once nothing is held in them."""
+        busy = {(order.account_group, order.account) for order in self.state.orders.values()}
+        for key, account in sorted(self.state.accounts.items()):
+            group = self.settings.groups.get(key[0])
+            shadow = account.account.endswith(SHADOW)
+            if group is None or shadow or account.simulated == (group.broker == SIMULATOR):
+                continue
+            if key not in busy and not self.state.held_in(*key):
+                self.begin_anew(*key, simulated=not account.simulated)
+
+    def begin_anew(self, group: str, name: str, *, simulated: bool) -> None:
+        """Forget what an account was worth: it is another one now."""
+        cash = self.start_cash(group, name) if simulated else ZERO
+        row = Account(account_group=group, account=name, cash=cash, simulated=simulated)
+        self.state.put("accounts", row)
 
     def weigh_all(self) -> None:
         """Keep the day and the peak of the accounts whose worth this input changed."""
