@@ -275,3 +275,67 @@ class TestAStandingExit:
         wait(walk, 5)
 
         assert walk.position() == 0
+
+
+class TestAnExitsOwnTerms:
+    @pytest.mark.parametrize("terms", [{"cancel_after": 5}, {"time_in_force": "day"}])
+    @pytest.mark.parametrize("kind", [{}, {"order_type": "limit", "limit_price": 105}])
+    def test_it_is_not_withdrawn_when_its_time_is_over(self, terms, kind):
+        walk = live()
+        held(walk)
+        ticket = send(walk, action="exit", quantity=None, **terms, **kind)
+        walk.report(walk.sent[-1].order, "accepted", call="submit")
+
+        wait(walk, 3 * 86_400)
+
+        assert sent(walk)[-1] == ("submit", "close", 1)
+        assert of(walk, ticket).status is Status.ORDERED
+
+    def test_what_closes_a_part_at_a_limit_keeps_its_terms(self):
+        walk = desk()
+        send(walk, action="buy", quantity=2)
+
+        ticket = send(walk, action="sell", quantity=1, order_type="limit", limit_price=110, cancel_after=5)
+        wait(walk, 6)
+
+        assert of(walk, ticket).status is Status.EXPIRED
+
+    def test_on_paper_too_it_stands_where_nothing_met_it_at_once(self):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+        terms = {"order_type": "limit", "limit_price": 105, "time_in_force": "ioc"}
+        ticket = send(walk, action="exit", quantity=None, **terms)
+        assert (ticket.status, walk.position()) == (Status.OPEN, 1)
+
+        walk.price(price=106)
+        wait(walk, 60)
+
+        assert walk.position() == 0
+
+    @pytest.mark.parametrize("action", ["exit", "buy"])
+    def test_seconds_beyond_the_calendar_are_no_fault(self, action):
+        walk = desk()
+        send(walk, action="buy", quantity=1)
+
+        ticket = send(walk, action=action, quantity=1, cancel_after=999_999_999_999)
+
+        assert ticket.status is Status.FILLED
+
+
+def test_an_exit_in_doubt_is_looked_up_again_when_another_fill_was_yet_to_be_told():
+    walk = live()
+    held(walk)
+    send(walk, strategy="other", action="buy", quantity=1)
+    other = walk.orders()[-1]
+    send(walk, action="exit", quantity=None)
+    close = walk.orders()[-1]
+    walk.report(close, "unknown", call="submit")
+    walk.report(close, "not_found", call="find", net="2")  # the other's contract is in it, and not booked
+    walk.filled(other, 100)
+
+    wait(walk, 60)
+    assert (walk.sent[-1].kind, walk.sent[-1].order.order_id) == ("find", close.order_id)
+    walk.report(close, "not_found", call="find", net="2")
+    wait(walk, 2)
+
+    assert (sent(walk)[-1], walk.sent[-1].order.attempt) == (("submit", "close", 1), 2)

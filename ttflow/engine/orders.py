@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ttflow.alert import Alert
+from ttflow.alert import Action
 from ttflow.book.ledger import Ledger
 from ttflow.book.state import ledger_key
 from ttflow.calendars import calendar_of, is_open, next_open, session_of
@@ -22,6 +22,9 @@ from ttflow.settings import Commission, Slippage
 from ttflow.simulator import commission, execute
 from ttflow.ticket import Reason, Status, Ticket
 from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
+
+_EVER_S = 10 * 366 * 86_400
+"""From how many seconds on an order is not withdrawn at all: the calendar has an end."""
 
 
 class Orders(Fills):
@@ -51,7 +54,7 @@ class Orders(Fills):
             status=OrderStatus.SUBMITTING,
             submitted_at=self.now,
             time_in_force=alert.time_in_force,
-            expires_at=self._expiry(alert),
+            expires_at=self.expires(ticket, leg),
             fired_at=alert.fired_at,
             ticket_seq=ticket.seq,
             root=root(symbol),
@@ -114,13 +117,17 @@ class Orders(Fills):
         mine = [ledger for ledger in held if ledger.root == order.root]
         return len(mine) == 1 and abs(mine[0].position) == order.quantity
 
-    def _expiry(self, alert: Alert) -> datetime | None:
-        """When an order is withdrawn: after `cancel_after`; a day order when its market's session ends."""
-        if alert.cancel_after is not None:
-            return self.now + timedelta(seconds=float(alert.cancel_after))
-        if alert.time_in_force != "day":
+    def expires(self, ticket: Ticket, leg: Leg) -> datetime | None:
+        """When an order is withdrawn: after `cancel_after`; a day order when its market's session ends.
+
+        An exit, and whatever closes at the market, never is: it stands until it is done (rules 9 and 21).
+        """
+        alert = ticket.alert
+        if leg is Leg.CLOSE and (alert.action is Action.EXIT or alert.order_type is OrderType.MARKET):
             return None
-        return day_ends(alert.symbol, self.now)
+        if alert.cancel_after is not None and alert.cancel_after < _EVER_S:
+            return self.now + timedelta(seconds=float(alert.cancel_after))
+        return day_ends(alert.symbol, self.now) if alert.time_in_force == "day" else None
 
     def _simulate(self, order: Order) -> None:
         """Do with an order what the account's script says next; without a script, what its price does."""
@@ -148,7 +155,17 @@ class Orders(Fills):
         elif order.type is OrderType.MARKET:
             self.over(order, OrderStatus.REJECTED, Reason.NO_PRICE)
             return
-        if order.time_in_force in ("ioc", "fok") and not order.ended and order.order_id in self.state.orders:
+        if (
+            order.time_in_force not in ("ioc", "fok")
+            or order.ended
+            or order.order_id not in self.state.orders
+        ):
+            return
+        if order.leg is Leg.CLOSE:  # as at a broker: it ends there, and the exit stands
+            self.over(
+                order, OrderStatus.CANCELLED, Reason.WITHDRAWN, f"Nothing met its {order.time_in_force}."
+            )
+        else:
             self.withdraw(order, f"{order.time_in_force} lets nothing rest")
 
     def try_fill(self, order: Order, price: Decimal, *, resting: bool, most: Decimal | None = None) -> Order:

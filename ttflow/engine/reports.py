@@ -129,6 +129,8 @@ class Reports(Orders):
                 self.over(order, OrderStatus.FAILED, Reason.NOT_FOUND, reason)
             case "not_found":
                 self.state.put("orders", order)
+                if order.leg is not Leg.OPEN:  # what it is compared with may not all have been told yet
+                    self._look_later(order, LOOK_PAUSE)
                 self._in_doubt(order, "the broker does not know it. Look there: a person must decide.")
 
     def _in_doubt(self, order: Order, why: str) -> None:
