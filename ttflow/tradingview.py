@@ -251,7 +251,7 @@ def _trade(pair: Mapping[str, _Row], strategy: str, zone: ZoneInfo, symbol: str)
         account=ACCOUNT,
         symbol=symbol,
         side=side,
-        quantity=_needed(came, "quantity"),
+        quantity=_positive(came, "quantity"),
         entry_at=entry_at,
         exit_at=exit_at,
         entry_price=_needed(came, "price"),
@@ -280,6 +280,13 @@ def _needed(row: _Row, column: str) -> Decimal:
     return value
 
 
+def _positive(row: _Row, column: str) -> Decimal:
+    value = _needed(row, column)
+    if value <= 0:
+        raise _wrong(row, column, "is not above zero")
+    return value
+
+
 def _number(row: _Row, column: str) -> Decimal | None:
     """A number as exported or as others show it, with parted thousands; None for a blank or a dash."""
     text = row.cells.get(column, "").translate(_BLANKS).replace("\u2212", "-")
@@ -295,12 +302,11 @@ def _number(row: _Row, column: str) -> Decimal | None:
 
 
 def _time(row: _Row, zone: ZoneInfo) -> datetime:
-    text = row.cells["time"]
     try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
+        read = datetime.fromisoformat(row.cells["time"])
+        return (read if read.tzinfo else read.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter where its zone takes it out of the years that there are
         raise _wrong(row, "time", "is no date such as 2026-01-31 or 2026-01-31 14:30") from None
-    return (read if read.tzinfo else read.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _span(came: _Row, left: _Row, zone: ZoneInfo) -> tuple[datetime, datetime]:
