@@ -90,6 +90,7 @@ class Commands(Books):
         what = "those of the settings" if limits is None else ", ".join(f"{k} {v}" for k, v in limits.items())
         self.notice("limits", "warning", f"The limits {where(scope)} are {what or 'none'}: {reason}.")
         self.configure(self.given, self.can)
+        self.leave_anew()
 
     def _import(self, strategy: str, source: str, trades: Sequence[Mapping[str, Any]]) -> None:
         """Take round trips that were no orders of ours into a strategy's history, which begins with them."""

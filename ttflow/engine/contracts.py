@@ -14,11 +14,12 @@ from ttflow.engine.floors import Floors
 from ttflow.errors import SymbolError
 from ttflow.instrument import instrument
 from ttflow.operators.gates import days_of
+from ttflow.order import Leg
 from ttflow.settings.limits import FlatBy
 from ttflow.settings.rules import EVERY
 from ttflow.symbols import Contract, contract, is_ambiguous, kind, must_be_flat_by, resolve, to_broker
 from ttflow.ticket import Reason, Ticket
-from ttflow.words import Side
+from ttflow.words import Side, evolve
 
 _KNOWN = frozenset({"tradovate", "projectx", "tastytrade"})
 """The brokers whose names for symbols ttflow knows; any other gets them as they are resolved."""
@@ -43,6 +44,22 @@ class Contracts(Floors):
         for one in (self.settings, group, *strategies):
             if one is not None and one.limits.flat_by:
                 yield one.limits.flat_by
+
+    def expires(self, ticket: Ticket, leg: Leg) -> datetime | None:
+        """When an order is withdrawn: one that opens, before its account has to be flat, too."""
+        given = super().expires(ticket, leg)
+        if leg is not Leg.OPEN:
+            return given
+        flat = [next_flat(rule, self.now) for rule in self._flat_by(self.state.ledger(ledger_key(ticket)))]
+        return min((at for at in (given, *flat) if at is not None), default=None)
+
+    def leave_anew(self) -> None:
+        """Reckon anew when what is held must be closed: other limits are in force."""
+        for ledger in tuple(self.state.ledgers.values()):
+            leaves = self.leaves_by(ledger)
+            if leaves != ledger.leave_by and not ledger.flattening:
+                self.state.put("ledgers", evolve(ledger, seq=self.seq, leave_by=leaves))
+                self.touched[ledger.key] = None
 
     def symbol_for(self, ticket: Ticket) -> str:
         """What an entry is to trade: what the ledger holds already, else at outside brokers the front month.
@@ -86,14 +103,21 @@ class Contracts(Floors):
 
 
 def next_flat(rule: FlatBy, now: datetime) -> datetime | None:
-    """When positions begin to be closed for the next flat-by time after `now`, UTC; None where none comes."""
+    """When positions begin to be closed for the flat-by time that comes next, UTC; None where none comes.
+
+    While one holds, until its `until`, it is that one's, though it is past.
+    """
     zone, days = ZoneInfo(rule.tz), days_of(rule.days)
-    today = now.astimezone(zone).date()
-    for ahead in range(9):
+    today, at, until = (
+        now.astimezone(zone).date(),
+        time.fromisoformat(rule.at),
+        time.fromisoformat(rule.until),
+    )
+    for ahead in range(-1, 9):
         day = today + timedelta(days=ahead)
-        at = datetime.combine(day, time.fromisoformat(rule.at), zone).astimezone(UTC)
-        begins = at - timedelta(seconds=rule.before_s)
-        if day.weekday() in days and begins > now:
+        ends = datetime.combine(day + timedelta(days=until <= at), until, zone).astimezone(UTC)
+        begins = datetime.combine(day, at, zone).astimezone(UTC) - timedelta(seconds=rule.before_s)
+        if day.weekday() in days and ends > now:
             return begins
     return None
 

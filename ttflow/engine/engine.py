@@ -291,6 +291,8 @@ class Engine(Commands):
 
     def see_price(self, symbol: str, price: Decimal, *, streamed: bool = False) -> None:
         """A price was seen: resting orders first, then it is the last known one, then stops follow it."""
+        for key in self._holders(symbol):
+            self.begin_day(*key)
         self.state.put("prices", self._seen(symbol, price, streamed=streamed))
         for known in self.state.orders_for(symbol):
             order = self.state.orders.get(known.order_id)
@@ -300,13 +302,18 @@ class Engine(Commands):
         self._weigh_holders(symbol)
         self._revive(symbol)
 
-    def _weigh_holders(self, symbol: str) -> None:
-        """A price changes what those accounts are worth that hold its root and are watched for it."""
+    def _holders(self, symbol: str) -> Iterator[tuple[str, str]]:
+        """The accounts that hold a symbol's root, and are watched for what they are worth."""
         for key in self.state.holders():
             if key[0] in self.watched_money:
                 held = self.state.held_in(*key)
                 if any(ledger.root == root(symbol) for ledger in held):
-                    self.weighed[key] = None
+                    yield key
+
+    def _weigh_holders(self, symbol: str) -> None:
+        """A price changes what those accounts are worth that hold its root and are watched for it."""
+        for key in self._holders(symbol):
+            self.weighed[key] = None
 
     def _seen(self, symbol: str, price: Decimal, *, streamed: bool) -> Price:
         """The row of a price; `streamed`: no alert brought it."""
@@ -343,6 +350,7 @@ class Engine(Commands):
         """Bring the settings of a start in force, and doubt every order whose answer may have been lost."""
         self.put_in_force(item.data())
         self.change_hands()
+        self.leave_anew()
         for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)

@@ -17,7 +17,7 @@ from ttflow.calendars import trading_day
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.evidence import Evidence
 from ttflow.instrument import instrument, ticker
-from ttflow.order import Account
+from ttflow.order import Account, Fill, Order
 from ttflow.words import ZERO, evolve, plain, tidy
 
 FRESH = timedelta(seconds=60)
@@ -98,6 +98,7 @@ class Money(Evidence):
         if told.get("equity") is None:
             return
         group, name = told["account_group"], told["account"]
+        self.begin_day(group, name)
         account = self.account(group, name)
         opened = [self.open_profit(ledger) for ledger in self.state.held_in(group, name)]
         known = [profit for profit in opened if profit is not None]
@@ -150,6 +151,19 @@ class Money(Evidence):
         if row.peak is None or equity > row.peak:
             row = evolve(row, peak=tidy(equity))
         return row
+
+    def begin_day(self, group: str, name: str) -> None:
+        """Begin an account's new day with what it was worth until now: what comes next belongs to it."""
+        known = self.state.accounts.get((group, name))
+        if known is None or known.day is None or known.day == self.day_of(group, name):
+            return
+        if (row := self.balanced(group, name)) is not known:
+            self.state.put("accounts", row)
+
+    def fill(self, order: Order, done: Fill) -> Order:
+        """Book a fill; the first of a day does not make the worth that the day begins with."""
+        self.begin_day(order.account_group, order.account)
+        return super().fill(order, done)
 
     def change_hands(self) -> None:
         """Begin accounts anew that went from paper to a broker or back, once nothing is held in them."""
