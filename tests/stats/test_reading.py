@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_fills import fill, fills
@@ -80,6 +81,45 @@ def test_fills_are_read_as_they_are():
     first = read(made)[0]
 
     assert (first.fill_id, first.price, first.mode, first.account) == ("f0", 10, "paper", "a")
+
+
+def cells(**given):
+    """A fill as a mapping."""
+    return dict(zip(HEAD.split(","), ROWS[0].split(","), strict=True)) | given
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("price", np.float64(1.75), Decimal("1.75")),
+        ("price", np.int64(7), Decimal(7)),
+        ("price", np.float32(0.5), Decimal("0.5")),
+        ("seq", np.int64(4), 4),
+        ("filled_at", np.datetime64("2026-03-02T15:00"), datetime(2026, 3, 2, 15, tzinfo=UTC)),
+        ("filled_at", pd.Timestamp("2026-03-02T15:00", tz="Asia/Tokyo"), datetime(2026, 3, 2, 6, tzinfo=UTC)),
+        ("commission", pd.NA, Decimal(0)),
+        ("mode", pd.NA, ""),
+    ],
+)
+def test_what_numpy_and_pandas_hold_is_read_as_pythons_own(name, value, meant):
+    frame = pd.DataFrame([cells()]).astype("object")
+    frame.loc[0, name] = pd.Series([value], dtype="object")[0]
+    frame[name] = pd.Series([value], dtype="object")
+
+    assert [getattr(one, name) for one in (*read([cells(**{name: value})]), *read(frame))] == [meant, meant]
+
+
+def test_a_number_that_was_refused_once_is_read_where_it_is_good():
+    """Numbers that were read are remembered, and `np.float64(8.125) == 8.125`."""
+    for price in (np.float64(8.125), 8.125, "8.125"):
+        assert read([cells(price=price)])[0].price == Decimal("8.125")
+
+
+@pytest.mark.parametrize("name", ["price", "filled_at", "side"])
+@pytest.mark.parametrize("nothing", [pd.NA, pd.NaT, None, float("nan")])
+def test_nothing_is_no_value(name, nothing):
+    with pytest.raises(RequestError, match=f"row 1: {name} is (missing|nan)"):
+        read([cells(**{name: nothing})])
 
 
 def test_what_was_read_is_not_read_again():

@@ -109,7 +109,7 @@ def _cells(fills: Fills) -> tuple[str, Cells]:
 
 def _of_row(row: Fill | Mapping[str, Any]) -> list[Any]:
     if isinstance(row, Mapping):
-        return [row.get(name) for name in COLUMNS]
+        return [_own(row.get(name)) for name in COLUMNS]
     return [getattr(row, name, None) for name in COLUMNS]
 
 
@@ -125,7 +125,20 @@ def _of_column(frame: pd.DataFrame, name: str) -> list[Any]:
     column = frame[name]
     if column.dtype.kind == "M":
         column = column.dt.as_unit("us")
-    return column.astype("object").where(column.notna(), None).tolist()
+    values: list[Any] = column.astype("object").where(column.notna(), None).tolist()
+    return list(map(_own, values)) if column.dtype == "object" else values
+
+
+def _own(value: Any) -> Any:
+    """A value as Python's own: numpy's scalars by what they hold, what pandas has for nothing as None."""
+    if type(value) in _OWN:
+        return value
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+_OWN = frozenset({str, int, float, Decimal, datetime, Side, type(None)})
 
 
 def _of_file(path: Path) -> Cells:
@@ -263,7 +276,7 @@ def _whole(name: str, value: Any) -> int:
 @lru_cache(maxsize=65536)  # the same few prices, sizes and commissions come again and again
 def _parsed(value: str | float) -> Decimal | None:
     try:
-        return Decimal(value.strip() if isinstance(value, str) else repr(value))
+        return Decimal(str(value).strip())
     except InvalidOperation:
         return None
 
