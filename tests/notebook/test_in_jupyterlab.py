@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import ttflow
+from ttflow.notebook import boards
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60
@@ -37,6 +39,66 @@ async def feed():
         await asyncio.sleep(0.02)
 feeding = asyncio.ensure_future(feed())
 """
+
+A_SECOND, SECONDS = 3000, 4
+BURSTING = f"""
+import asyncio, json, threading, time
+import ttflow as tt
+from ttflow.notebook import boards, live
+
+heard = []
+async with tt.Desk(tt.Settings(journal="burst.db")) as desk:
+    desk.listen(lambda seq, changes: heard.append((seq, changes)))
+    await desk.send({{"symbol": "ES1!", "action": "buy", "quantity": 1, "price": 5000, "strategy": "burst"}})
+    while not heard:
+        await asyncio.sleep(0.01)
+SEQ, TEXT = heard[-1]  # what one alert changed, as a desk tells it
+
+class Pushed:
+    state = "live"
+    def listen(self, hear):
+        self.hear = hear
+        return lambda: None
+    def recent(self, table, most):
+        return []
+
+def push():
+    begun, seq = time.monotonic(), SEQ
+    while seq < SEQ + {A_SECOND * SECONDS}:
+        due = SEQ + min({A_SECOND * SECONDS}, int((time.monotonic() - begun) * {A_SECOND}))
+        for seq in range(seq + 1, due + 1):
+            source.hear(TEXT.replace(f'"seq":{{SEQ}},', f'"seq":{{seq}},'))
+        time.sleep(0.01)
+    took.append(time.monotonic() - begun)
+
+source, took, sent = Pushed(), [], []
+shown = live._widget_class()(live.Panel(source, boards.Tape()))
+shown.observe(lambda change: sent.append(time.monotonic()), "state")
+"""
+
+WATCHED = """() => {
+  window.burst = { frames: 0, draws: 0, longest: 0 };
+  let last = performance.now();
+  const tick = (now) => {
+    burst.frames += 1;
+    burst.longest = Math.max(burst.longest, now - last);
+    last = now;
+    requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+  const drawn = new MutationObserver(() => { burst.draws += 1; });
+  drawn.observe(document.querySelector('.ttflow'), { childList: true });
+}"""
+
+ASKED = """async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const begun = performance.now();
+  let told = '';
+  const asked = kernel.requestExecute({ code });
+  asked.onIOPub = (message) => { told += message.content.text || ''; };
+  const reply = await asked.done;
+  return [reply.content.status, told, performance.now() - begun];
+}"""
 
 CONNECTED = """() => {
   const session = window.jupyterapp.shell.currentWidget?.sessionContext;
@@ -211,3 +273,47 @@ def test_all_cells_of_the_notebook_on_live_views_run(lab):
         finished(page)
 
         assert page.locator(".ttflow .pill.filled").count() > 0
+
+
+def test_three_thousand_tickets_a_second_neither_freeze_the_page_nor_reach_the_message_limit(lab):
+    name = written(lab[0], "burst.ipynb", BURSTING, "shown")
+
+    with opened(lab, name) as (page, _):
+        page.wait_for_selector(".ttflow", timeout=1000 * LIMIT_S)
+        finished(page)
+
+        def ask(code):
+            status, told, took_ms = page.evaluate(ASKED, code)
+            assert status == "ok"
+            return told.strip(), took_ms
+
+        page.evaluate(WATCHED)
+        ask("pushing = threading.Thread(target=push); pushing.start()")
+        answers = []
+        while ask("print(pushing.is_alive())")[0] == "True":
+            answers.append(ask("print(sum(range(1000)))"))
+            page.wait_for_timeout(250)
+        burst = page.evaluate("window.burst")
+        total = A_SECOND * SECONDS
+        page.wait_for_function(
+            "text => document.querySelector('.ttflow').innerText.includes(text)",
+            arg=f"{total:,} tickets since this view began",
+            timeout=1000 * LIMIT_S,
+        )
+        skipped = re.search(r"([\d,]+) of them went by too fast", page.inner_text(".ttflow"))[1]
+        told, _ = ask("print(json.dumps([took[0], sent, shown.state['tickets'], shown.state['skipped']]))")
+
+    took, sent, tickets, left_out = json.loads(told)
+    within = [sum(at <= one < at + 1 for one in sent) for at in sent]
+    slowest = max(took_ms for _, took_ms in answers)
+    print(f"{total:,} tickets in {took:.1f} s: {len(sent)} states, at most {max(within)} a second;")
+    print(f"the page: {burst}; {len(answers)} cells, the slowest {slowest:.0f} ms; {left_out:,} skipped")
+    assert took < 1.5 * SECONDS
+    assert (tickets, f"{left_out:,}") == (total, skipped)
+    assert total - len(sent) * boards.TAPE_ROWS <= left_out < total
+    assert max(within) <= 10 + 1  # both ends of the second
+    assert SECONDS < burst["draws"] <= 10 * took + 5
+    assert burst["frames"] > 10 * took
+    assert len(answers) >= 2
+    assert slowest < 3000
+    assert "rate exceeded" not in (lab[0] / "lab.log").read_text()
