@@ -295,3 +295,32 @@ def test_a_broker_that_never_comes_to_rest_is_asked_again_later():
         assert line.asked == 5
 
     keeping(line, work, busy_s=0.01)
+
+
+NO_FILL = {"fill_id": "f", "quantity": "1", "price": "100"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(Report(order_id="tt-1", outcome="accepted", fills=({**NO_FILL, **part},)) for part in (
+            {"quantity": "NaN"}, {"quantity": "-1"}, {"quantity": "0"}, {"price": "Infinity"},
+            {"price": "NaN"}, {"commission": "NaN"}, {"quantity": "many"}, {"at": "soon"},
+        )),
+        Snapshot(account="main", positions={"ESZ2026": Decimal("NaN")}),
+        Snapshot(account="main", positions={}, equity=Decimal("Infinity")),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_not_passed_on_and_what_follows_is(wrong, caplog):
+    right = Report(order_id="tt-2", outcome="accepted")
+
+    async def work(keeper, heard):
+        await heard.until(lambda: heard.snapshots)
+        keeper._heard.put_nowait(wrong)
+        keeper._heard.put_nowait(right)
+        await heard.until(lambda: heard.reports)
+
+    heard = keeping(Line(snapshots=(HELD,)), work)
+
+    assert (heard.reports, len(heard.snapshots)) == ([right], 1)
+    assert "was not understood" in caplog.text

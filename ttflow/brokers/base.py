@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -100,6 +101,26 @@ class Report:
         """Write the report as the input that it becomes."""
         told = {name: value for name, value in self.__dict__.items() if value not in (None, ())}
         return json.dumps(told, default=_plain, separators=(",", ":"))
+
+
+def check(told: Report | Snapshot) -> None:
+    """Look at the numbers that an adapter tells; raises ValueError or ArithmeticError where one is none.
+
+    They are booked as they are told: an endless price, or a fill of less than nothing, would stay there.
+    """
+    if isinstance(told, Snapshot):
+        known = (told.equity, told.cash, told.day_profit, *told.positions.values())
+        if not all(number is None or number.is_finite() for number in known):
+            raise ValueError(f"the adapter told of {told.account} what is no number: {told}")
+        return
+    for fill in told.fills:
+        quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
+        paid = Decimal(fill.get("commission", "0"))
+        finite = quantity.is_finite() and price.is_finite() and paid.is_finite()
+        if not (finite and quantity > 0 and fill["fill_id"]):
+            raise ValueError(f"the adapter told a fill of {quantity} at {price}, commission {paid}")
+        if fill.get("at"):
+            datetime.fromisoformat(fill["at"])
 
 
 @dataclass(frozen=True, kw_only=True)

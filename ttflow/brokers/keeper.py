@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from ttflow.brokers.base import Broker, Link, Moved, Quote, Report, SignInError, Snapshot, Told
+from ttflow.brokers.base import Broker, Link, Moved, Quote, Report, SignInError, Snapshot, Told, check
 from ttflow.words import plain
 
 log = logging.getLogger("ttflow.brokers")
@@ -155,6 +155,7 @@ class Keeper:
         while True:
             told = await self._heard.get()
             try:
+                check(told)
                 if isinstance(told, Snapshot):
                     await self._tell(asked(self.group, told))
                 else:

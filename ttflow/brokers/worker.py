@@ -11,11 +11,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from time import monotonic
 from typing import Any, get_args
 
-from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report
+from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report, check
 from ttflow.brokers.budget import Breaker, Budget
 from ttflow.engine import Effect
 from ttflow.order import Leg, Order, OrderStatus
@@ -207,12 +206,6 @@ def _read(report: Any, order: Order) -> Report:
     """Check what an adapter answered; raises where it can't be read, since a fill is booked as it is told."""
     if not isinstance(report, Report) or report.order_id != order.order_id or report.outcome not in _OUTCOMES:
         raise TypeError(f"the adapter answered {report!r}")
-    for fill in report.fills:
-        quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
-        if not (quantity.is_finite() and price.is_finite() and quantity > 0 and fill["fill_id"]):
-            raise ValueError(f"the adapter told a fill of {quantity} at {price}")
-        if fill.get("at"):
-            datetime.fromisoformat(fill["at"])
-        Decimal(fill.get("commission", "0"))
+    check(report)
     report.to_json()
     return report
