@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -28,6 +28,10 @@ ONE = Decimal(1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_WIDE = Context(prec=60)  # no quantity and no ratio that can be read is too large for twelve places
+_TWELFTH = Decimal("1e-12")
+
+
 def plain(number: Decimal) -> str:
     """Write a number out without an exponent: `Decimal("1E-7")` is `0.0000001`."""
     return format(number, "f")
@@ -40,7 +44,7 @@ def tidy(number: Decimal) -> Decimal:
 
 def scaled(quantity: Decimal, factor: Decimal) -> Decimal:
     """Multiply by a ratio; a third of three is one, although a third has no exact decimal."""
-    return tidy(round(quantity * factor, 12))
+    return tidy(_WIDE.quantize(_WIDE.multiply(quantity, factor), _TWELFTH))
 
 
 Exact = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]

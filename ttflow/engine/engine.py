@@ -335,9 +335,10 @@ class Engine(Commands):
 
     def _revive(self, symbol: str) -> None:
         """An exit that found no price goes as soon as there is one."""
-        for ticket in self.state.watched("tickets"):
-            if ticket.plan and ticker(ticket.symbol) == symbol:
-                self.touched[ledger_key(ticket)] = None
+        tickets = self.state.watched("tickets")
+        mine = [one for one in tickets if one.plan and ticker(one.symbol) == symbol]
+        for ticket in sorted(mine, key=lambda one: one.key):  # the same after a restart
+            self.touched[ledger_key(ticket)] = None
 
     def _report(self, item: Input, alert: Alert | None) -> None:
         data = item.data()

@@ -12,7 +12,7 @@ from ttflow.book.rows import Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import Base, pause_after
 from ttflow.order import Fill, Leg, Order, OrderStatus, Trade
-from ttflow.ticket import Plan, Reason, Status, Ticket
+from ttflow.ticket import Note, Plan, Reason, Status, Ticket
 from ttflow.words import ZERO, evolve, plain, tidy
 
 _ENDINGS: Mapping[OrderStatus, Status] = {
@@ -21,6 +21,10 @@ _ENDINGS: Mapping[OrderStatus, Status] = {
     OrderStatus.EXPIRED: Status.EXPIRED,
     OrderStatus.FAILED: Status.FAILED,
 }
+
+
+_ENDS = 20
+"""How many notes of a trail that has grown too long are kept, of its beginning and of its end."""
 
 
 class Fills(Base):
@@ -174,7 +178,15 @@ class Fills(Base):
             plan=evolve(plan, attempt=plan.attempt + 1),
             until=self.now + timedelta(seconds=pause),
         )
-        self.state.put("tickets", waiting.note(text, "order"))
+        said = waiting.note(text, "order")
+        self.state.put("tickets", evolve(said, trail=_cut(said.trail)))
+
+
+def _cut(trail: tuple[Note, ...]) -> tuple[Note, ...]:
+    """A trail without its middle: an exit may stand for days, and its ticket is written with each attempt."""
+    if len(trail) <= 3 * _ENDS:
+        return trail
+    return (*trail[:_ENDS], Note("order", "What came between was much the same."), *trail[-_ENDS:])
 
 
 def _earned(known: Strategy, net: Decimal, today: date) -> Strategy:

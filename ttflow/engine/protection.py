@@ -250,13 +250,16 @@ class Protection(Reports):
 
     def follow(self, symbol: str, price: Decimal) -> None:
         """Let trailing stops follow a price, and move stops to break even that have earned it."""
+        followed = []
         for ledger in self.state.watched("ledgers"):
             bracket = ledger.bracket
             if bracket and bracket.stop is not None and ticker(ledger.contract or "") == symbol:
                 moved = _followed(bracket, ledger, price)
                 if moved != bracket:
-                    self._bracket(ledger, moved)
-                    self.touched[ledger.key] = None
+                    followed.append((ledger, moved))
+        for ledger, moved in sorted(followed, key=lambda pair: pair[0].key):  # the same after a restart
+            self._bracket(ledger, moved)
+            self.touched[ledger.key] = None
 
 
 def bracket_of(

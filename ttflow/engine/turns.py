@@ -6,6 +6,7 @@ closes first, and opens when the close is confirmed, through every gate again at
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +29,7 @@ from ttflow.words import ZERO, OrderType, evolve, plain, scaled, tidy
 REORDER = timedelta(milliseconds=500)
 """How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
 
-_MOST_STEPS = 1000  # steps that one input may take before a ledger is held to be running in circles
+_MOST_STEPS = 10_000  # that one input may take at one ledger before that is held to run in circles
 
 
 class Turns(Flattens):
@@ -36,7 +37,7 @@ class Turns(Flattens):
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
-        steps = 0
+        steps: Counter[Key] = Counter()
         while self.touched or self.judged:
             if not self.touched:
                 self.judge_all()
@@ -45,7 +46,8 @@ class Turns(Flattens):
             if not self._turn(key):
                 del self.touched[key]
                 self.protect(key)
-            if (steps := steps + 1) > _MOST_STEPS:
+            steps[key] += 1
+            if steps[key] > _MOST_STEPS:
                 raise RuntimeError(f"ledger {key} did not come to rest")
 
     def _turn(self, key: Key) -> bool:
