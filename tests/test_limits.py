@@ -52,6 +52,10 @@ def test_nothing_is_set_by_default():
             '[limits]\nposition = { ES = 1, "ES1!" = 2 }',
             "limits.position (from ttflow.toml line 2): names one root twice; give each root once",
         ),
+        (
+            "[limits]\nquantity = {}",
+            "limits.quantity (from ttflow.toml line 2): names no root; give a number",
+        ),
         ("[limits]\norders_per_day = 1.5", "is not a whole number"),
         ("[limits]\nrepeats_s = 4000", "give 3600"),
         ('[limits]\nsides = "up"', "is none of the possible values"),

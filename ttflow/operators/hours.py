@@ -98,11 +98,12 @@ def news(events: Iterable[Event], *, before_s: float = 300, after_s: float = 300
     """Deny an entry from `before_s` before a piece of news until `after_s` after it, both included.
 
     An event has `at` (aware), `title`, and `symbols`, by ticker or root, where it doesn't move them all:
-    `ttflow.settings.NewsEvent`. The reason is `NEWS`. Raises FlowError for seconds below zero.
+    `ttflow.settings.NewsEvent`. The reason is `NEWS`. Raises FlowError for seconds below zero, for what
+    is no event, and for one whose time has no zone.
     """
     if not (0 <= before_s < float("inf") and 0 <= after_s < float("inf")):
         raise FlowError(f"news(before_s={before_s!r}, after_s={after_s!r}): give seconds of at least 0")
-    known = sorted(events, key=lambda event: event.at)
+    known = sorted(map(_event, events), key=lambda event: event.at)
     times = [event.at.astimezone(UTC) for event in known]
     before, after = timedelta(seconds=before_s), timedelta(seconds=after_s)
 
@@ -116,6 +117,13 @@ def news(events: Iterable[Event], *, before_s: float = 300, after_s: float = 300
                 raise Refused(Reason.NEWS, text)
 
     return judged("news", check)
+
+
+def _event(event: Event) -> Event:
+    at = getattr(event, "at", None)
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise FlowError(f"news: {event!r} has no time with a zone; give events such as NewsEvent(at=…)")
+    return event
 
 
 @operator

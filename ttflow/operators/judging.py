@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Literal, get_args
 
 from ttflow.errors import FlowError
 from ttflow.instrument import root
@@ -67,18 +67,32 @@ def optional(name: str, value: Amount | None) -> Decimal | None:
 
 
 def by_root(name: str, value: Amounts | None) -> Mapping[str, Decimal] | None:
-    """Bounds by root: of one number for every root, or of a mapping by symbol or root; `*` is every other."""
+    """Bounds by root: of one number for every root, or of a mapping by symbol or root; `*` is every other.
+
+    Raises FlowError for a mapping without a bound, or with two for one root.
+    """
     if value is None:
         return None
     given = value if isinstance(value, Mapping) else {EVERY_ROOT: value}
-    return {key if key == EVERY_ROOT else root(key): amount_of(name, bound) for key, bound in given.items()}
+    some(name, *given.values())
+    found = {key if key == EVERY_ROOT else root(key): amount_of(name, bound) for key, bound in given.items()}
+    if len(found) < len(given):
+        raise FlowError(f"{name}: {dict(given)!r} bounds one root twice; give each root once")
+    return found
 
 
 def count_of(name: str, value: int | None) -> int | None:
     """A count that may be absent; raises FlowError unless it is a whole number of at least 1."""
-    if value is not None and (not isinstance(value, int) or value < 1):
+    if value is not None and (type(value) is not int or value < 1):
         raise FlowError(f"{name}: a count is {value!r}; give a whole number of at least 1")
     return value
+
+
+def whose(name: str, per: Per) -> Per:
+    """Whose book counts; raises FlowError for anything but `account` and `group`."""
+    if per not in get_args(Per):
+        raise FlowError(f"{name}: per is {per!r}; write {' or '.join(get_args(Per))}")
+    return per
 
 
 def seconds_of(name: str, value: float) -> float:

@@ -27,6 +27,7 @@ from ttflow.operators.judging import (
     optional,
     seconds_of,
     some,
+    whose,
 )
 from ttflow.settings.limits import for_root
 from ttflow.ticket import Reason, Ticket
@@ -111,6 +112,7 @@ def rate(*, per_second: int | None = None, per_day: int | None = None, per: Per 
     """
     some("rate", per_second, per_day)
     second, day = count_of("rate", per_second), count_of("rate", per_day)
+    whose("rate", per)
 
     def check(ticket: Ticket, now: datetime) -> str:
         book = book_of(ticket, per)
@@ -155,7 +157,9 @@ def position(most: Amounts, *, per: Per = "account") -> Step:
     and nothing of the other side's is. An entry that brings the net nearer to zero passes. `per` says whose
     net: the account's, or that of all accounts of its group. Raises FlowError for amounts not above zero.
     """
+    some("position", most)
     bounds = by_root("position", most)
+    whose("position", per)
 
     def check(ticket: Ticket, now: datetime) -> str | None:
         if (largest := for_root(bounds, ticket.symbol)) is None:
@@ -182,6 +186,7 @@ def exposure(*, gross: Amount | None = None, net: Amount | None = None, per: Per
     """
     some("exposure", gross, net)
     most_gross, most_net = optional("exposure", gross), optional("exposure", net)
+    whose("exposure", per)
 
     def check(ticket: Ticket, now: datetime) -> str:
         book = book_of(ticket, per)
@@ -230,6 +235,7 @@ def losses(
     some("losses", day, drawdown)
     most_day, most_down = optional("losses", day), optional("losses", drawdown)
     oldest = seconds_of("losses", equity_s)
+    whose("losses", per)
 
     def check(ticket: Ticket, now: datetime) -> str:
         book = book_of(ticket, per)
@@ -266,6 +272,7 @@ def stop_fits(*, day: Amount | None = None, drawdown: Amount | None = None, per:
     stop is denied with `NO_STOP`. `per` says whose money. Raises FlowError for amounts not above zero.
     """
     most_day, most_down = optional("stop_fits", day), optional("stop_fits", drawdown)
+    whose("stop_fits", per)
 
     def check(ticket: Ticket, now: datetime) -> str | None:
         left = list(_left(book_of(ticket, per), most_day, most_down))

@@ -42,6 +42,8 @@ def _by_root(value: Any) -> Any:
     """Take one number for every root, or a table of numbers by symbol or root."""
     if not isinstance(value, Mapping):
         return {EVERY_ROOT: value}
+    if not value:
+        raise wrong("names no root", "give a number, or one for each root: { ES = 2 }")
     named = {name if name == EVERY_ROOT else root(str(name)): number for name, number in value.items()}
     if len(named) < len(value):
         raise wrong("names one root twice", "give each root once: ES and ES1! are the same")
