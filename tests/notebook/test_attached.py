@@ -165,9 +165,35 @@ def test_the_controls_do_what_they_say(desk, attached):
     assert attached.frame("modes")["mode"].iloc[-1] == "paper"
 
 
+def test_limits_are_set_for_all_or_for_a_group_and_taken_back(desk, attached):
+    for limits, scope in (({"quantity": 2}, "*"), (None, "*"), ({"quantity": 2}, "paper_simulator")):
+        attached.set_limits(limits, scope, reason=f"a look at {scope}")
+        desk.alert(symbol="MSFT", quantity=3, comment=f"{limits} {scope}")
+    attached.wait()
+
+    assert list(attached.frame("tickets")["status"]) == ["denied", "filled", "denied"]
+    assert set(attached.frame("tickets")["reason"].dropna()) == {"QUANTITY_EXCEEDS_MAX"}
+    assert "a look at paper_simulator" in attached.frame("notices")["text"].iloc[-1]
+
+
+def test_reducing_stops_what_opens_and_lets_out_what_closes(desk, attached):
+    desk.trade(1)
+    attached.reduce(reason="a look")
+    desk.alert(symbol="MSFT")
+    desk.alert(action="exit", quantity=None, comment="out")
+    attached.wait()
+
+    tickets = attached.frame("tickets")
+    assert list(tickets["status"].iloc[-2:]) == ["denied", "filled"]
+
+
 @pytest.mark.parametrize(
     ("act", "told"),
     [
+        (lambda desk: desk.settle_order("none", "adopt"), "none"),
+        (lambda desk: desk.settle_order("none", "forget"), "nothing at this address"),
+        (lambda desk: desk.set_limits({"luck": 7}), "luck"),
+        (lambda desk: desk.set_limits({"quantity": 7}, "nowhere"), "no such account group"),
         (lambda desk: desk.halt("nowhere"), "no such account group"),
         (lambda desk: desk.halt("*/nobody"), "no such strategy"),
         (lambda desk: desk.set_mode("walker", "fast"), "mode has to be one of"),

@@ -16,18 +16,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-from ttflow.book.rows import EVERYWHERE
 from ttflow.client import Client, Unauthorized, client_for
 from ttflow.errors import RequestError
+from ttflow.notebook.controls import BEHIND_S, Controls
 from ttflow.notebook.following import Hear, Row
 from ttflow.notebook.line import Find, Line
 from ttflow.settings import Settings, is_loopback, load
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BEHIND_S = 10.0
-"""How long is waited for the stream to tell what was recorded, unless told otherwise."""
 
 
 def attach(
@@ -101,7 +98,7 @@ def _in_loop() -> bool:
     return False
 
 
-class Attached:
+class Attached(Controls):
     """A running desk seen from outside; made by `attach`, and closed by `close` or by the end of a `with`.
 
     `tickets`, `fills`, `orders`, `trades`, `modes`, `notices` and `prices` are flows of everything recorded,
@@ -226,40 +223,6 @@ class Attached:
         if found is None:
             raise RequestError(f"There is no alert {alert_id}, or it is not decided yet.")
         return "\n\n".join(map(_told, found["tickets"]))
-
-    # The controls
-
-    def halt(self, scope: str = EVERYWHERE, reason: str = "from a notebook") -> int:
-        """Stop opening: `*`, a group, or either with a strategy, as in `*/ma_cross`.
-
-        Returns the command's seq.
-        """
-        return self._switch("halt", scope, reason)
-
-    def resume(self, scope: str = EVERYWHERE, reason: str = "from a notebook") -> int:
-        """Let opening go on; returns the command's seq."""
-        return self._switch("resume", scope, reason)
-
-    def flatten(self, scope: str = EVERYWHERE, reason: str = "from a notebook") -> int:
-        """Halt, and close what is held in the scope until it is flat; returns the command's seq."""
-        return self._switch("flatten", scope, reason)
-
-    def _switch(self, verb: str, scope: str, reason: str) -> int:
-        group, _, strategy = scope.partition("/")
-        path = f"/api/{verb}" if group == EVERYWHERE else f"/api/groups/{quote(group, safe='')}/{verb}"
-        return self._post(path, {"reason": reason, **({"strategy": strategy} if strategy else {})})
-
-    def set_mode(self, strategy: str, mode: str, reason: str = "from a notebook") -> int:
-        """Set a strategy to `live`, `paper`, `halted` or `auto`; returns the command's seq."""
-        path = f"/api/strategies/{quote(strategy, safe='')}/mode"
-        return self._post(path, {"mode": mode, "reason": reason})
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> int:
-        """Carry out a command; what it did is in the frames when this returns, unless the stream is late."""
-        self._line.check()
-        seq: int = self._line.client.post(path, body)["seq"]
-        self._line.wait(seq, BEHIND_S)
-        return seq
 
     # What widgets ask
 
