@@ -246,7 +246,7 @@ class Account:
     On paper (`simulated`) `cash` is what it began with and what was realised since, after commissions;
     outside it is what the broker last told. `realised_pnl` and `commission` add up our own fills. `told` is
     the equity that the broker last told, open profit included, at `told_at`; `told_net` is what our own
-    fills had earned by then, and `told_open` what was open by our own prices, None where one was missing.
+    fills had earned by then, and `told_open` what was open, None where nobody knows.
     `peak` is the highest equity seen, `day_start` the equity with which `day` began: the firm's trading
     day, else the broker's, else the UTC day. `day_net` is what our fills had earned when it began, None where
     nobody saw it begin; `compared` the last day whose profit was held against the broker's own.

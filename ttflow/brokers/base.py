@@ -109,7 +109,7 @@ def check(told: Report | Snapshot) -> None:
     They are booked as they are told: an endless price, or a fill of less than nothing, would stay there.
     """
     if isinstance(told, Snapshot):
-        known = (told.equity, told.cash, told.day_profit, *told.positions.values())
+        known = (told.equity, told.cash, told.day_profit, told.open_profit, *told.positions.values())
         if not all(number is None or number.is_finite() for number in known):
             raise ValueError(f"the adapter told of {told.account} what is no number: {told}")
         return
@@ -139,8 +139,9 @@ class Snapshot:
     """What an account holds at its broker, fresh.
 
     `account` is the account's name in the settings. `positions` are signed quantities by symbol, as
-    TradingView writes them (`ESZ2026`, `AAPL`), without those that are zero. `equity` includes open profit;
-    `day_profit` is the broker's own for today, after commission; both None where it doesn't say.
+    TradingView writes them (`ESZ2026`, `AAPL`), without those that are zero. `equity` includes open profit,
+    of which `open_profit` is how much; `day_profit` is the broker's own for today, after commission; each
+    None where it doesn't say.
     """
 
     account: str
@@ -149,6 +150,7 @@ class Snapshot:
     equity: Decimal | None = None
     cash: Decimal | None = None
     day_profit: Decimal | None = None
+    open_profit: Decimal | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

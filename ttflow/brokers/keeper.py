@@ -166,7 +166,7 @@ class Keeper:
 
 def asked(group: str, snapshot: Snapshot) -> dict[str, Any]:
     """Write a snapshot as the input that it becomes: every number as an exact string."""
-    money = {name: getattr(snapshot, name) for name in ("equity", "cash", "day_profit")}
+    money = {name: getattr(snapshot, name) for name in ("equity", "cash", "day_profit", "open_profit")}
     return {
         "account_group": group,
         "account": snapshot.account,

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from ttflow.book.ledger import Key
-from ttflow.book.rows import Notice, Severity
+from ttflow.book.rows import Notice, Price, Severity
 from ttflow.book.state import State
 from ttflow.firms.rules import Rules
 from ttflow.instrument import root, ticker
@@ -134,11 +134,16 @@ class Base:
 
     def price_of(self, symbol: str) -> Decimal | None:
         """The last price seen of a symbol, or else of another contract of its root; None without any."""
+        known = self.seen_of(symbol)
+        return known.price if known else None
+
+    def seen_of(self, symbol: str) -> Price | None:
+        """The row that `price_of` takes its price from."""
         known = self.state.prices.get(ticker(symbol))
         if known is None:
             same = [row for row in self.state.prices.values() if root(row.symbol) == root(symbol)]
             known = max(same, key=lambda row: row.seq, default=None)
-        return known.price if known else None
+        return known
 
     def _ticket_of(self, order: Order) -> Ticket | None:
         if order.ticket_seq is None:

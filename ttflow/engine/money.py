@@ -16,7 +16,7 @@ from ttflow.book.ledger import Ledger
 from ttflow.calendars import trading_day
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.evidence import Evidence
-from ttflow.instrument import instrument, ticker
+from ttflow.instrument import instrument
 from ttflow.order import Account, Fill, Order
 from ttflow.words import ZERO, evolve, plain, tidy
 
@@ -26,6 +26,9 @@ FRESH = timedelta(seconds=60)
 IDLE = timedelta(minutes=10)
 """How old a broker's word may be while nothing is held: then only our own fills can change it."""
 
+
+AS_NEW = timedelta(seconds=2)
+"""How old a price may be to count as the one that a broker's word on its equity was made of."""
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -82,15 +85,25 @@ class Money(Evidence):
         seen = min((self._seen_at(ledger) for ledger in held), default=None)
         if account.simulated:
             return Worth(account.cash + opened, seen or self.now, bool(held))
-        assert account.told is not None  # looked at above
+        return self._since_told(account, opened, seen)
+
+    def _since_told(self, account: Account, opened: Decimal, seen: datetime | None) -> Worth:
+        """What a broker told, moved by our fills and prices since; `seen` is when what is held was priced.
+
+        Prices from before it was told are not those that it was made of: what is open by them would count
+        twice, and an account seem lost that is not.
+        """
+        assert account.told is not None and account.told_at is not None  # noqa: PT018  # both or none
         moved = account.realised_pnl - account.commission - account.told_net
-        if account.told_open is None:  # what was open when it was told can't be taken off
-            return Worth(account.told + moved, account.told_at, bool(held))
-        times = [at for at in (account.told_at, seen) if at is not None]
-        return Worth(account.told + moved + opened - account.told_open, max(times), bool(held))
+        if account.told_open is not None and (seen is None or seen > account.told_at):
+            equity, at = account.told + moved + opened - account.told_open, seen or account.told_at
+            return Worth(equity, at, seen is not None)
+        if moved:
+            return Worth(None, None, seen is not None)
+        return Worth(account.told, account.told_at, seen is not None)
 
     def _seen_at(self, ledger: Ledger) -> datetime:
-        price = self.state.prices.get(ticker(ledger.contract or ledger.root))
+        price = self.seen_of(ledger.contract or ledger.root)
         return price.at if price else datetime.fromtimestamp(0, UTC)
 
     def told_money(self, told: Mapping[str, Any]) -> None:
@@ -100,20 +113,27 @@ class Money(Evidence):
         group, name = told["account_group"], told["account"]
         self.begin_day(group, name)
         account = self.account(group, name)
-        opened = [self.open_profit(ledger) for ledger in self.state.held_in(group, name)]
-        known = [profit for profit in opened if profit is not None]
         row = evolve(
             account,
             told=Decimal(told["equity"]),
             told_at=self.now,
             told_net=tidy(account.realised_pnl - account.commission),
-            told_open=tidy(sum(known, ZERO)) if len(known) == len(opened) else None,
+            told_open=self._open_when_told(group, name, told),
             cash=Decimal(told["cash"]) if told.get("cash") is not None else account.cash,
         )
         self.state.put("accounts", row)
         self.weighed[group, name] = None
         if told.get("day_profit") is not None:
             self._compare_day(row, Decimal(told["day_profit"]))
+
+    def _open_when_told(self, group: str, name: str, told: Mapping[str, Any]) -> Decimal | None:
+        """What was open of an equity just told, by the broker's own word, or by prices as new; else None."""
+        if told.get("open_profit") is not None:
+            return Decimal(told["open_profit"])
+        held = self.state.held_in(group, name)
+        opened = [self.open_profit(row) for row in held if self.now - self._seen_at(row) <= AS_NEW]
+        known = [profit for profit in opened if profit is not None]
+        return tidy(sum(known, ZERO)) if len(known) == len(held) else None
 
     def _compare_day(self, account: Account, told: Decimal) -> None:
         """Hold the day's profit of our own fills against the broker's, once a day, while nothing is held.

@@ -94,6 +94,7 @@ class Walk:
         *,
         equity: Any = None,
         day_profit: Any = None,
+        open_profit: Any = None,
         working: Sequence[Mapping[str, Any]] | None = None,
         after: float = 1,
     ) -> Applied:
@@ -102,6 +103,7 @@ class Walk:
         told: dict[str, Any] = {"account_group": "desk", "account": account, "positions": held}
         told |= {} if equity is None else {"equity": str(equity)}
         told |= {} if day_profit is None else {"day_profit": str(day_profit)}
+        told |= {} if open_profit is None else {"open_profit": str(open_profit)}
         told |= {} if working is None else {"working": list(working)}
         return self.put(Kind.REPORT, json.dumps({"snapshot": told}), after=after)
 

@@ -126,6 +126,7 @@ class Accounts:
             equity=None if opened is None else balance + opened,
             cash=balance,
             day_profit=_profit(trades),
+            open_profit=opened,
         )
 
     async def _open_profit(self, positions: Iterable[Data]) -> Decimal | None:

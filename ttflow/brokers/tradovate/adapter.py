@@ -165,6 +165,7 @@ class Tradovate:
                     equity=_money(money, "netLiq"),
                     cash=_money(money, "totalCashValue"),
                     day_profit=_money(money, "realizedPnL"),
+                    open_profit=_money(money, "openPnL"),
                 )
             )
         return tuple(told)
