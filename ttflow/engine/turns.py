@@ -143,11 +143,12 @@ class Turns(Flattens):
 
     def _cancel(self, ticket: Ticket) -> None:
         openings = [order for order in self.state.orders_of(ledger_key(ticket)) if order.leg is Leg.OPEN]
-        if not openings:
+        recalled = self._recall(ticket)
+        if not openings and not recalled:
             text = "The strategy has no opening order here."
             self.end(ticket, Status.DONE, Reason.NOTHING_TO_CANCEL, text, step="ledger")
             return
-        self.end(ticket, Status.DONE, None, f"{_count(openings)} withdrawn.", step="ledger")
+        self.end(ticket, Status.DONE, None, f"{_count(len(openings) + recalled)} withdrawn.", step="ledger")
         for order in openings:
             self.withdraw(order, "a cancel")
 
@@ -166,10 +167,11 @@ class Turns(Flattens):
         ledger = self.state.ledger(key)
         if self._awaits_another(ticket, ledger):
             return
+        self._recall(ticket)
         wanted = self._want(ticket, ledger)
         clear = self._in_the_way(ticket, wanted)
         if clear:
-            self.state.put("tickets", ticket.note(f"First {_count(clear)} withdrawn.", "ledger"))
+            self.state.put("tickets", ticket.note(f"First {_count(len(clear))} withdrawn.", "ledger"))
             for order in clear:
                 self.withdraw(order, "a later alert closes or reverses", reason=Reason.SUPERSEDED)
         elif wanted.plan is None:
@@ -208,18 +210,45 @@ class Turns(Flattens):
             and plan is not None
             and plan.closing == abs(self.state.ledger(ledger_key(ticket)).position)
         )
-        found = []
+        found, beyond = [], self._beyond(ticket, wanted)
         crowding = self._crowding(ticket, plan) if closes and plan is not None else frozenset()
         for order in self.state.orders_of(ledger_key(ticket)):
             against = plan is not None and (closes or order.side is not plan.side)
             if order.leg is Leg.OPEN:
                 opposite = action in (Action.BUY, Action.SELL) and order.side.value != action.value
                 clear = against or opposite or action in (Action.EXIT, Action.REVERSE)
+                clear = clear or order.order_id in beyond
             else:
                 clear = closes and (order.leg in PROTECTIVE or whole or order.order_id in crowding)
             if clear and not order.cancelling:
                 found.append(order)
         return found
+
+    def _beyond(self, ticket: Ticket, wanted: Want) -> frozenset[str]:
+        """Opening orders that would take the ledger past the position that an alert tells (rules 4, 6)."""
+        alert, key = ticket.alert, ledger_key(ticket)
+        if alert.target is None or alert.action not in (Action.BUY, Action.SELL, Action.TARGET):
+            return frozenset()
+        openings = [order for order in self.state.orders_of(key) if order.leg is Leg.OPEN]
+        ends = self.state.ledger(key).theirs
+        ends += sum((order.share(order.remaining) for order in openings), ZERO)
+        if wanted.plan is not None and alert.action is not Action.TARGET:
+            ends += wanted.plan.opening * wanted.plan.side.sign
+        return frozenset(one.order_id for one in openings if (ends - alert.target) * one.side.sign > 0)
+
+    def _recall(self, ticket: Ticket) -> int:
+        """End what the flow still holds to open where an alert says otherwise; returns how many."""
+        action, recalled = ticket.alert.action, 0
+        for held in self.state.tickets_of(ledger_key(ticket)):
+            if held.key not in self.held or held.seq > ticket.seq or held.plan is None:
+                continue
+            if action in (Action.BUY, Action.SELL) and held.plan.side.value == action.value:
+                continue
+            self.held.discard(held.key)
+            text = "A later alert came while the flow held it."
+            self.finish(held, Status.CANCELLED, Reason.SUPERSEDED, text, step="ledger")
+            recalled += 1
+        return recalled
 
     def _leaving(self, ticket: Ticket) -> Decimal:
         """What closing orders that still work take of the ticket's ledger."""
@@ -423,5 +452,5 @@ def _before(alert: Alert) -> str:
     return f"{alert.prev_market_position}{f' {plain(size)}' if size else ''}"
 
 
-def _count(orders: list[Order]) -> str:
-    return "one order" if len(orders) == 1 else f"{len(orders)} orders"
+def _count(orders: int) -> str:
+    return "one order" if orders == 1 else f"{orders} orders"
