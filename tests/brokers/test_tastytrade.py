@@ -700,10 +700,10 @@ OUTSIDE = {"state": "Extended", "instrument-collection": "Equity"}
 @walked
 async def test_an_exit_outside_the_session_goes_as_a_limit_that_trades():
     async with line() as desk:
-        desk.fake.market = OUTSIDE
         desk.price("AAPL", "200")
         await desk.broker.submit(an_order("in", "AAPL", quantity=5))
         await desk.told.until_filled("in", 5)
+        desk.fake.market = OUTSIDE
         await desk.broker.submit(an_order("out", "AAPL", side="sell", leg="close", quantity=5))
         await desk.told.until_filled("out", 5)
 
@@ -747,7 +747,7 @@ async def test_a_session_that_is_known_is_not_asked_for_again():
 @walked
 async def test_an_exit_goes_out_when_nobody_says_whether_the_market_is_open():
     async with line() as desk:
-        desk.fake.market = "nonsense"
+        desk.fake.market = {"nonsense": 1}
         report = await desk.broker.submit(an_order("out", "AAPL", side="sell", leg="close"))
 
         assert report.outcome == "accepted"

@@ -684,6 +684,19 @@ def test_a_lost_leg_is_gone_without_a_word():
     call(work)
 
 
+def test_a_stop_that_the_market_has_reached_already_is_filled_and_can_not_be_lost():
+    async def work(caller):
+        await caller.post("/_price", {"symbol": "ESZ2026", "price": 70})
+        await caller.fault("lost_leg")
+        told = await caller.post("/v1/order/placeoso", {**MARKET, **BRACKET})
+        order = await caller.get(f"/v1/order/item?id={told['oso2Id']}")
+
+        assert order["ordStatus"] == "Filled"
+        assert (await caller.state())["faults"] == {"lost_leg": 1}
+
+    call(work)
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("kind", ["close_socket", "shutdown"])
 def test_faults_that_close_the_stream_strike_the_one_that_is_open_or_the_next(kind, before):

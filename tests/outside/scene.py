@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 
 from ttflow import desk as desk_module
-from ttflow.brokers import Keeper, Worker, projectx, tradovate
+from ttflow.brokers import Keeper, Worker, projectx, tastytrade, tradovate
 from ttflow.brokers.projectx import adapter as projectx_adapter
 from ttflow.brokers.projectx import session as projectx_session
 from ttflow.brokers.tastytrade import adapter as tastytrade_adapter
@@ -95,10 +95,11 @@ PROJECTX = Venue("projectx", _projectx, "topstepx", {"username": "u", "api_key":
 VENUES = (TRADOVATE, TASTYTRADE, PROJECTX)
 
 
-def hurry(patch: Patch, *, every_s: float = 0.2, unmetered: bool = False) -> None:
+def hurry(patch: Patch, *, every_s: float = 0.2) -> None:
     """Shorten every interval that only a calm broker or a person needs; `patch` is a `setattr`.
 
-    `every_s` is how often a desk asks what is held; `unmetered` takes the brokers' budgets away.
+    `every_s` is how often a desk asks what is held. At that pace a minute's budget of requests would be used
+    up in seconds, so the budgets are lifted; that they are kept to is tested with each adapter.
     """
     patch(desk_module, "Worker", partial(Worker, timeout_s=2.0, settle_s=0.3, busy_s=5.0))
     patch(desk_module, "Keeper", partial(Keeper, every_s=every_s, busy_s=every_s))
@@ -130,9 +131,8 @@ def hurry(patch: Patch, *, every_s: float = 0.2, unmetered: bool = False) -> Non
         (turns, "BROKER_PAUSE", 0.3),
     ):
         patch(room, name, type(getattr(room, name))(seconds=seconds))
-    if unmetered:
-        for kind in (tradovate.Tradovate, projectx.ProjectX, tastytrade_adapter.Tastytrade.func):
-            patch(kind, "capabilities", evolve(kind.capabilities, requests_per_minute=None))
+    for kind in (tradovate.Tradovate, projectx.ProjectX, tastytrade.Tastytrade):
+        patch(kind, "capabilities", evolve(kind.capabilities, requests_per_minute=None))
 
 
 # The scene
@@ -414,11 +414,13 @@ async def on_stage(
     *,
     live: bool = True,
     changes: Mapping[str, Any] | None = None,
+    also: Mapping[str, Any] | None = None,
     struck: str = "",
 ) -> AsyncIterator[Scene]:
     """Serve a fake for each group, start a desk that trades at them, and check the replay in the end.
 
-    `changes` go into the groups' settings, `struck` is a fault that strikes the sign-in.
+    `changes` go into the groups' settings, `also` beside the groups; `struck` is a fault that strikes the
+    sign-in.
     """
     journal = folder / "ttflow.db"
     served = {name: await serve(venue.make()) for name, venue in groups.items()}
@@ -427,7 +429,7 @@ async def on_stage(
         if struck:
             one.fake.faults.ask(struck)
     addresses = {name: one.address for name, one in served.items()}
-    given = settings(journal, groups, addresses, live=live, changes=changes)
+    given = settings(journal, groups, addresses, live=live, changes=changes, also=also)
     fakes = {name: one.fake for name, one in served.items()}
     try:
         async with aiohttp.ClientSession() as http, Desk(given) as desk:
@@ -449,6 +451,7 @@ def settings(
     *,
     live: bool = True,
     changes: Mapping[str, Any] | None = None,
+    also: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings with a live group at each venue, whose strategies trade live from their first alert."""
     made = {
@@ -471,6 +474,7 @@ def settings(
             "rate_limit": "0",
             "credentials": credentials,
             "groups": made,
+            **(also or {}),
         }
     )
 

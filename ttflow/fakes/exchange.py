@@ -104,7 +104,8 @@ class Exchange:
 
     `clock` tells the time, UTC; `cash` is what an account begins with. Every change is told to `tell` (set
     by the fake) in the order in which it happens: an order whenever it changes, an execution when it is made.
-    Ids count upwards from `first`.
+    An order meets no price while `trades` (set by a fake that knows hours) says no. Ids count upwards from
+    `first`.
     """
 
     def __init__(self, clock: Callable[[], datetime], *, cash: int = 50_000, first: int = 1000) -> None:
@@ -114,6 +115,7 @@ class Exchange:
         self.holdings: dict[tuple[str, str], Holding] = {}
         self.prices: dict[str, Decimal] = {}
         self.tell: Callable[[Event], None] = lambda event: None
+        self.trades: Callable[[Placed], bool] = lambda order: True
 
     def number(self) -> int:
         """The next id; orders, executions and whatever a fake counts share one row of them."""
@@ -136,7 +138,7 @@ class Exchange:
 
     def work(self, order: Placed, most: Decimal | None = None) -> None:
         """Let an order that just came meet the market; at most `most` of it is filled now."""
-        if order.status != "working":
+        if order.status != "working" or not self.trades(order):
             return
         price = self.prices.get(root(order.symbol))
         if price is None and order.type is OrderType.MARKET:
@@ -194,7 +196,7 @@ class Exchange:
         """Tell what a symbol trades at, however it is written; every contract of a root has one price."""
         self.prices[root(symbol)] = price
         for order in tuple(self.orders.values()):
-            if order.status == "working" and root(order.symbol) == root(symbol):
+            if order.status == "working" and root(order.symbol) == root(symbol) and self.trades(order):
                 self._meet(order, price, resting=True)
 
     def last(self, symbol: str) -> Decimal:

@@ -41,9 +41,9 @@ class Tastytrade(Fake):
     """One fake tastytrade with one account.
 
     `fee` is what each contract, share or coin costs to trade, which is told and not taken from the cash.
-    `market` is the session of US equities that it tells, `complexes` its complex orders: type, trigger,
-    orders. `late_s` is how long a late fill takes, `slow_s` how long a slow answer does, `lead_s` how far a
-    fill is ahead of an answer that follows it, all in seconds.
+    `market` is the session of US equities that it tells and keeps to, `complexes` its complex orders: type,
+    trigger, orders. `late_s` is how long a late fill takes, `slow_s` how long a slow answer does, `lead_s`
+    how far a fill is ahead of an answer that follows it, all in seconds.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Tastytrade(Fake):
         self._count = itertools.count(1)
         self._swapped: list[tuple[str, dict[str, Any]]] | None = None
         self._later: set[asyncio.TimerHandle] = set()
-        self.exchange.tell = self._happened
+        self.exchange.tell, self.exchange.trades = self._happened, self._trades
         self.faults.asked = self._struck
 
     def routes(self) -> list[Any]:
@@ -184,6 +184,13 @@ class Tastytrade(Fake):
         return after
 
     # Trading
+
+    def _trades(self, order: Placed) -> bool:
+        """Whether an order meets the market now: outside the session only stocks that were sent for it do."""
+        state, sent = dict(self.market).get("state"), order.extra.get("instrument_type")
+        if sent not in ("Equity", "Equity Option") or state not in ("Closed", "Pre-market", "Extended"):
+            return True
+        return sent == "Equity" and state != "Closed" and "Ext" in order.extra["time_in_force"]
 
     def trade(self, orders: Iterable[Placed]) -> None:
         """Let orders that were taken meet the market, with the faults that were asked for."""

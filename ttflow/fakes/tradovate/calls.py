@@ -157,8 +157,9 @@ def _place(fake: Tradovate, call: str, body: Mapping[str, Any]) -> Reply:
     fake.trade(first)
     if call == "order/placeoco":
         fake.exchange.work(others[0])
-    if call == "order/placeoso" and first.status == "filled" and fake.faults.take("lost_leg"):
-        fake.lose(next((leg for leg in others if leg.stop_price is not None), others[0]))
+    stop = next((leg for leg in others if leg.stop_price is not None and not leg.ended), None)
+    if call == "order/placeoso" and first.status == "filled" and stop and fake.faults.take("lost_leg"):
+        fake.lose(stop)  # one that the market had reached already is filled, and can't be lost
     return Reply(200, answer)
 
 
