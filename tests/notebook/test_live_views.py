@@ -18,9 +18,9 @@ import ttflow as tt
 from ttflow.desk import Desk
 from ttflow.errors import RequestError
 from ttflow.notebook import live, sources
-from ttflow.notebook.boards import POINTS, STAGES, TAPE_ROWS, Curve, Equity, Latency, Tape
+from ttflow.notebook.boards import POINTS, STAGES, TAPE_ROWS, Books, Curve, Equity, Latency, Tape
 from ttflow.notebook.live import Panel, Pulse
-from ttflow.notebook.sources import Near, source_of
+from ttflow.notebook.sources import Beside, Near, source_of
 from ttflow.notebook.still import html
 
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -180,6 +180,62 @@ def test_a_view_agrees_from_outside_and_from_inside(tmp_path):
 
 
 BOARDS = {"tape": Tape, "equity": Equity, "graph": live.Flowing, "strategies": live.Strategies}
+
+
+def by_one(alerts, desk):
+    return alerts.pipe(tt.operators.size("fixed", 1))
+
+
+def test_both_books_stand_side_by_side_and_grow(tmp_path):
+    async def main():
+        async with Desk(tt.Settings(journal=tmp_path / "ttflow.db", rate_limit="0")) as desk:
+            fork = desk.fork(by_one, name=HOSTILE)
+            panel = Panel(Beside(desk, fork), Books())
+            empty = panel.refresh()
+            for number in range(12):
+                action = "sell" if number % 2 else "buy"
+                given = {"symbol": "AAPL", "action": action, "quantity": 2, "price": 100 + number}
+                await desk.send({**given, "strategy": HOSTILE})
+            await fork.caught_up()
+            grown, compared = await asyncio.to_thread(panel.refresh), fork.compare()
+            page = panel._repr_html_()
+            fork.stop()
+            return empty, grown, compared, page, panel.refresh()["link"], panel._backlog
+
+    empty, grown, compared, page, link, backlog = asyncio.run(main())
+    totals = {name: values for name, *values in grown["totals"]}
+
+    assert (empty["different"], empty["same"]) == (0, 0)
+    assert grown["names"] == ["live", HOSTILE]
+    assert (grown["different"], grown["same"]) == (len(compared.differences), compared.same) == (12, 0)
+    assert totals["fills"] == [12, 12]
+    assert totals["net_profit"] == [12, 6] == list(compared.totals.loc["net_profit"])[:2]
+    assert [row["seq"] for row in grown["newest"]] == list(compared.differences["seq"])[:1:-1]
+    assert grown["newest"][0]["told"] == ["filled", "filled"]
+    json.dumps(grown, allow_nan=False)
+    assert "<script" not in page
+    assert "12 of 12 tickets were decided otherwise" in page
+    assert link == "stopped"
+    assert all(changes == [] for _, changes in backlog._items)  # what was decided is asked for, not kept
+
+
+def test_what_takes_long_to_draw_rests_long(monkeypatch):
+    news, now, waited = threading.Event(), [0.0], []
+    monkeypatch.setattr(live, "monotonic", lambda: now[0])
+
+    def draw():
+        now[0] += 2.0
+        news.set()
+
+    pulse = Pulse(news, 0.5, draw)
+    news.set()
+    over = pulse._over
+    monkeypatch.setattr(
+        over, "wait", lambda rest: bool(waited.append(rest)) or len(waited) > 2, raising=False
+    )
+    pulse.run()
+
+    assert waited == [0.5, 2.0 * live.REST, 2.0 * live.REST]
 
 
 def test_more_than_a_view_can_hold_begins_it_anew(tmp_path, monkeypatch):

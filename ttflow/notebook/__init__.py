@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttflow.notebook.attached import Attached, attach
-    from ttflow.notebook.live import equity, graph, latency, strategies, tape
+    from ttflow.notebook.live import books, equity, graph, latency, strategies, tape
 
-__all__ = ["Attached", "attach", "equity", "graph", "latency", "strategies", "tape"]
+__all__ = ["Attached", "attach", "books", "equity", "graph", "latency", "strategies", "tape"]
 
 _HOMES = {
     "attached": ("Attached", "attach"),
-    "live": ("equity", "graph", "latency", "strategies", "tape"),
+    "live": ("books", "equity", "graph", "latency", "strategies", "tape"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -243,6 +243,44 @@ class Flowing:
         }
 
 
+class Books:
+    """A desk's book and its fork's: what either amounts to, and where they decided otherwise."""
+
+    kind, every_s = "books", 1.0
+
+    def begin(self, source: Source) -> None:
+        """Nothing is remembered: both are asked as they stand."""
+
+    def take(self, changes: Sequence[Mapping[str, Any]], seen: float) -> None:
+        """Nothing is remembered."""
+
+    def state(self, source: Source) -> Row:
+        """The totals, and of the tickets that were decided otherwise the newest."""
+        (told,) = source.view("books")
+        names = told["names"]
+        return {
+            **told,
+            "totals": [[name, _figure(mine), _figure(theirs)] for name, mine, theirs, _ in told["totals"]],
+            "newest": [
+                {
+                    "seq": row["seq"],
+                    "strategy": clip(row["strategy"]),
+                    "asked": clip(f"{row['action']} {row['symbol']}"),
+                    "told": [
+                        clip(" ".join(filter(None, (row[f"status_{name}"], row[f"reason_{name}"]))))
+                        for name in names
+                    ],
+                }
+                for row in told["newest"]
+            ],
+        }
+
+
+def _figure(value: float | None) -> float | None:
+    """A figure with two digits; None where there is none."""
+    return None if value is None else round(float(value), 2)
+
+
 STAGES: Mapping[str, str] = {
     "fired": "TradingView's time to kept",
     "ordered": "kept to ordered",

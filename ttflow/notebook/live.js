@@ -151,7 +151,20 @@ function latency(state) {
   return [table(heads, rows)];
 }
 
-const VIEWS = { tape, strategies, equity, graph, latency };
+function books(state) {
+  const figure = (value) => (value === null ? "–" : count(value));
+  const totals = state.totals.map(([name, ...values]) => make("tr", {}, cell(name.replaceAll("_", " "), "name"),
+    ...values.map((value) => cell(figure(value), "number"))));
+  const rows = state.newest.map((row) => make("tr", {},
+    cell(row.strategy, "name"), cell(row.asked, "name"), ...row.told.map((text) => cell(text || "no such ticket", "why"))));
+  const heads = state.names.map((name) => [name, "number"]);
+  const late = state.behind ? `; the fork is ${count(state.behind)} inputs behind` : "";
+  const told = `${count(state.different)} of ${count(state.different + state.same)} tickets were decided otherwise${late}.`;
+  const newest = [["strategy", ""], ["asked", ""], ...state.names.map((name) => [name, ""])];
+  return [table([["", ""], ...heads], totals), empty(told), rows.length ? table(newest, rows) : ""];
+}
+
+const VIEWS = { tape, strategies, equity, graph, latency, books };
 const LINKS = { live: "live", reconnecting: "reconnecting", connecting: "connecting", lost: "lost", closed: "closed" };
 
 function render({ model, el }) {

@@ -1,4 +1,4 @@
-"""Live views for notebooks: the tape, strategies, equity, the flow's graph, latency.
+"""Live views for notebooks: the tape, strategies, equity, the flow's graph, latency, and a fork's book.
 
     tt.notebook.tape(desk)
 
@@ -19,18 +19,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ttflow.errors import TtflowError
-from ttflow.notebook.boards import Board, Equity, Flowing, Latency, Strategies, Tape
-from ttflow.notebook.sources import Backlog, Row, Source, source_of
+from ttflow.notebook.boards import Board, Books, Equity, Flowing, Latency, Strategies, Tape
+from ttflow.notebook.sources import Backlog, Beside, Row, Source, source_of
 from ttflow.notebook.still import html
 
 if TYPE_CHECKING:
     from ttflow.desk import Desk
     from ttflow.notebook.attached import Attached
+    from ttflow.rerun.forking import Fork
 
 log = logging.getLogger("ttflow.notebook")
 
 LOOKS_S = 5.0
 """How often a page says that it still shows a view; the script has the same number."""
+REST = 4
+"""How many times as long as it took to draw a view rests before it is drawn again."""
 FORGOTTEN_S = 30.0
 """How long a view is drawn without hearing from a page, which can't be heard while a cell is at work."""
 
@@ -67,12 +70,24 @@ def latency(desk: Attached | Desk) -> Any:
     return show(desk, Latency())
 
 
+def books(desk: Desk, fork: Fork) -> Any:
+    """Show the book of a desk of this process and its fork's side by side, as `fork.compare` tells them.
+
+    The longer both are, the longer a comparison takes, and the more seldom they are drawn.
+    """
+    return _shown(Beside(desk, fork), Books())
+
+
 def show(desk: Attached | Desk, board: Board) -> Any:
     """A view of a desk: a widget, or a picture as of now where anywidget is not installed.
 
     Raises RequestError where the desk doesn't answer, and for a desk of this process outside its loop.
     """
-    panel = Panel(source_of(desk), board)
+    return _shown(source_of(desk), board)
+
+
+def _shown(source: Source, board: Board) -> Any:
+    panel = Panel(source, board)
     if find_spec("anywidget") is None:
         panel.close()
         return panel
@@ -112,7 +127,10 @@ class Panel:
 
 
 class Pulse(threading.Thread):
-    """Draws when there is news, at most every `every_s` seconds, while somebody looks."""
+    """Draws when there is news, at most every `every_s` seconds, while somebody looks.
+
+    What takes long to draw rests long: a view is at work for one part of its time in `1 + REST`.
+    """
 
     def __init__(self, news: threading.Event, every_s: float, draw: Callable[[], None]) -> None:
         super().__init__(name="ttflow-view", daemon=True)
@@ -128,15 +146,18 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         """Draw again and again."""
-        while not self._over.wait(self._every_s):
+        rest = self._every_s
+        while not self._over.wait(rest):
             self._news.wait(LOOKS_S)  # without news it still tells how the connection stands
             if self._over.is_set() or monotonic() - self._looked > FORGOTTEN_S:
                 continue
             self._news.clear()
+            began = monotonic()
             try:
                 self._draw()
             except Exception:
                 log.exception("a live view could not be drawn; it goes on")
+            rest = max(self._every_s, REST * (monotonic() - began))
 
     def stop(self) -> None:
         """Draw no more."""

@@ -22,6 +22,7 @@ from ttflow.notebook.attached import Attached
 
 if TYPE_CHECKING:
     from ttflow.desk import Desk
+    from ttflow.rerun.forking import Fork
 
 Row = dict[str, Any]
 Changes = str | list[Row]
@@ -29,6 +30,8 @@ Changes = str | list[Row]
 
 HELD = 20_000
 """How many inputs may wait for a view; more are left out, and the view begins again with what is recorded."""
+DIFFERENCES = 10
+"""How many of the tickets that two books decided otherwise are shown."""
 ANSWER_S = 2.0
 """How long a view waits for a desk in this process, whose loop a cell may be holding up."""
 
@@ -50,7 +53,7 @@ class Source(Protocol):
         ...
 
     def view(self, name: str) -> list[Row]:
-        """The desk as it stands: `strategies` or `graph`."""
+        """The desk as it stands: `strategies` or `graph`; beside a fork, `books`."""
         ...
 
 
@@ -138,6 +141,41 @@ class Near:
     def _asked(self, name: str) -> list[Row]:
         views = {"strategies": standing.strategies, "graph": standing.graph}
         return views[name](self._desk)
+
+
+class Beside(Near):
+    """A desk in this process and a fork of it; made in the thread of their loop."""
+
+    def __init__(self, desk: Desk, fork: Fork) -> None:
+        super().__init__(desk)
+        self._fork = fork
+
+    @property
+    def state(self) -> str:
+        """Whether both go on."""
+        return super().state if self._fork.status in ("running", "behind") else self._fork.status
+
+    def listen(self, hear: Callable[[Changes], None]) -> Callable[[], None]:
+        """Hear that there is news: what it is, is asked for."""
+        return self._desk.listen(lambda seq, changes: hear([]))
+
+    def view(self, name: str) -> list[Row]:
+        """`books` is both of them, compared in whatever thread asks; else as the desk stands."""
+        if name != "books":
+            return super().view(name)
+        found = self._fork.compare()
+        totals = found.totals.astype(object).where(found.totals.notna(), None)
+        newest = found.differences.tail(DIFFERENCES).iloc[::-1]
+        return [
+            {
+                "names": list(found.names),
+                "same": found.same,
+                "different": len(found.differences),
+                "behind": self._fork.behind,
+                "totals": [[name, *row] for name, row in zip(totals.index, totals.to_numpy(), strict=True)],
+                "newest": newest.astype(object).where(newest.notna(), None).to_dict("records"),
+            }
+        ]
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -111,6 +111,15 @@ def _latency(state: Row) -> str:
     return table(heads, rows)
 
 
+def _books(state: Row) -> str:
+    names = state["names"]
+    told = f"{state['different']} of {state['different'] + state['same']} tickets were decided otherwise"
+    late = f"; the fork is {state['behind']} inputs behind" if state["behind"] else ""
+    newest = [[row["strategy"], row["asked"], *row["told"]] for row in state["newest"]]
+    first = table(("strategy", "asked", *names), newest) if newest else ""
+    return table(("", *names), state["totals"]) + f"<p>{escape(told + late)}.</p>" + first
+
+
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else 1000 * seconds
 
@@ -121,4 +130,5 @@ _KINDS: Mapping[str, Callable[[Row], str]] = {
     "equity": _equity,
     "graph": _graph,
     "latency": _latency,
+    "books": _books,
 }
