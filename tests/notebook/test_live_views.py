@@ -211,7 +211,7 @@ def test_both_books_stand_side_by_side_and_grow(tmp_path):
     assert totals["fills"] == [12, 12]
     assert totals["net_profit"] == [12, 6] == list(compared.totals.loc["net_profit"])[:2]
     assert [row["seq"] for row in grown["newest"]] == list(compared.differences["seq"])[:1:-1]
-    assert grown["newest"][0]["told"] == ["filled", "filled"]
+    assert grown["newest"][0]["told"] == ["filled -2", "filled -1"]
     json.dumps(grown, allow_nan=False)
     assert "<script" not in page
     assert "12 of 12 tickets were decided otherwise" in page

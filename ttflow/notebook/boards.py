@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ttflow.notebook.sources import Row, Source
+from ttflow.ticket import Status
 
 TAPE_ROWS, SAID = 30, 160
 """How many tickets the tape shows, and how many characters of what was said of each."""
@@ -21,6 +22,11 @@ NAME = 60
 STRATEGIES = 30
 POINTS = 240
 """How many points a curve is drawn with."""
+COMPARED = frozenset(
+    {"alerts", "tickets", *Status, "orders", "fills"}
+    | {"trades", "net_profit", "profit_factor", "win_rate", "max_drawdown", "commission"}
+)
+"""Which totals of two books are shown side by side."""
 SAMPLES = 1000
 """Of how many of the last orders the latency tells."""
 
@@ -260,20 +266,29 @@ class Books:
         names = told["names"]
         return {
             **told,
-            "totals": [[name, _figure(mine), _figure(theirs)] for name, mine, theirs, _ in told["totals"]],
+            "totals": [
+                [name, _figure(mine), _figure(theirs)]
+                for name, mine, theirs, _ in told["totals"]
+                if name in COMPARED
+            ],
             "newest": [
                 {
                     "seq": row["seq"],
                     "strategy": clip(row["strategy"]),
                     "asked": clip(f"{row['action']} {row['symbol']}"),
-                    "told": [
-                        clip(" ".join(filter(None, (row[f"status_{name}"], row[f"reason_{name}"]))))
-                        for name in names
-                    ],
+                    "told": [_outcome(row, name) for name in names],
                 }
                 for row in told["newest"]
             ],
         }
+
+
+def _outcome(row: Row, name: str) -> str:
+    """What became of a ticket in one book, and what was sent; empty where it has no such ticket."""
+    words = [row[f"status_{name}"], row[f"reason_{name}"]]
+    if row[f"sent_{name}"]:
+        words.append(f"{row[f'sent_{name}']:+,g}")
+    return clip(" ".join(filter(None, words)))
 
 
 def _figure(value: float | None) -> float | None:
