@@ -339,3 +339,45 @@ def test_an_exit_in_doubt_is_looked_up_again_when_another_fill_was_yet_to_be_tol
     wait(walk, 2)
 
     assert (sent(walk)[-1], walk.sent[-1].order.attempt) == (("submit", "close", 1), 2)
+
+
+class TestBehindOthersThatWait:
+    @pytest.mark.parametrize("told", [{"action": "exit"}, {"action": "target", "position_size": 0}])
+    def test_what_is_to_get_flat_goes_past_entries_that_wait_for_one_that_hangs(self, told):
+        walk = live()
+        held(walk)
+        hangs(walk)
+        entry = send(walk, action="buy", quantity=1)
+        assert entry.status is Status.OPEN
+
+        send(walk, **{"quantity": None, **told})
+        wait(walk, 3)
+
+        assert sent(walk)[-2:] == [("cancel", "open", 1), ("submit", "close", 1)]
+        assert (of(walk, entry).status, of(walk, entry).reason) == (Status.DENIED, Reason.SUPERSEDED)
+
+    def test_an_exit_of_a_part_waits_behind_them(self):
+        walk = live()
+        held(walk, 2)
+        hangs(walk)
+        send(walk, action="buy", quantity=1)
+        before = len(walk.sent)
+
+        send(walk, action="exit", quantity=1)
+        wait(walk, 3)
+
+        assert len(walk.sent) == before
+
+
+def test_a_cancel_without_an_answer_is_looked_into_though_a_fill_was_told_meanwhile():
+    walk = live()
+    send(walk, action="buy", quantity=3, order_type="limit", limit_price=99)
+    entry = walk.orders()[0]
+    walk.report(entry, "accepted", call="submit")
+    send(walk, action="exit", quantity=None)
+    walk.report(entry, "unknown", call="cancel")
+
+    walk.filled(entry, 99, 1, after=0.5)
+    wait(walk, 2)
+
+    assert (walk.sent[-1].kind, walk.sent[-1].order.order_id) == ("find", entry.order_id)

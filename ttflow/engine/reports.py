@@ -40,7 +40,9 @@ class Reports(Orders):
             order = self._take_fill(order, done)
         self._take_legs(order, report)
         if not order.ended:
-            self._take_outcome(evolve(order, wakes_at=None), report)
+            asked = report.get("call") in ("cancel", "find")
+            kept = order.wakes_at if order.cancelling and not asked else None  # a lost cancel is looked into
+            self._take_outcome(evolve(order, wakes_at=kept), report)
 
     def _take_fill(self, order: Order, done: Mapping[str, Any]) -> Order:
         """Book a fill that a broker tells, once; what it says it did is so, also too late or too much."""

@@ -77,9 +77,15 @@ class Turns(Flattens):
                     return None  # an exit that is tried again later; the others wait behind it
                 if not unsettled and _contradicts(ticket.alert, ledger):
                     continue
-            if unsettled:
-                return ticket if self._overtakes(ticket, ledger, unsettled) else None
-            return ticket
+            if not unsettled:
+                return ticket
+            if place and not _leaves_nothing(ticket.alert):
+                continue  # only what is to get flat goes past others that wait
+            if self._overtakes(ticket, ledger, unsettled):
+                self._pass_over(queue[:place])
+                return ticket
+            if ticket.plan is not None:
+                return None
         return None
 
     def _queues(self, ticket: Ticket) -> bool:
@@ -103,6 +109,13 @@ class Turns(Flattens):
             text = "A later alert says where the position is to be."
             self.finish(ticket, status, Reason.SUPERSEDED, text, step="ledger")
         return over
+
+    def _pass_over(self, waiting: Sequence[Ticket]) -> None:
+        """End what waited in front of an exit that goes past it: it would open again what that closes."""
+        for ticket in waiting:
+            if ticket.plan is None:
+                text = "A later alert closes the position first."
+                self.finish(ticket, Status.DENIED, Reason.SUPERSEDED, text, step="ledger")
 
     def _overtakes(self, ticket: Ticket, ledger: Ledger, unsettled: Sequence[Order]) -> bool:
         """Whether what reduces goes past entries that hang; until they have hung long enough, it waits."""
@@ -434,6 +447,11 @@ def _contradicts(alert: Alert, ledger: Ledger) -> bool:
         return True
     size = alert.prev_market_position_size
     return size is not None and size != abs(ledger.theirs)
+
+
+def _leaves_nothing(alert: Alert) -> bool:
+    """Whether an alert is to get flat."""
+    return alert.quantity is None if alert.action is Action.EXIT else alert.target == 0
 
 
 def _says_where(alert: Alert, standing: Alert) -> bool:
