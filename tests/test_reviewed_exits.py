@@ -381,3 +381,24 @@ def test_a_cancel_without_an_answer_is_looked_into_though_a_fill_was_told_meanwh
     wait(walk, 2)
 
     assert (walk.sent[-1].kind, walk.sent[-1].order.order_id) == ("find", entry.order_id)
+
+
+def test_a_close_of_the_position_that_found_less_of_it_is_followed_by_another():
+    walk = live("closes")
+    held(walk, 3)
+    send(walk, action="exit", quantity=None)
+    walk.report(walk.sent[-1].order, "refused", call="submit")
+    wait(walk, 1)
+    close = walk.sent[-1]
+    assert (close.kind, close.order.quantity) == ("close", 3)
+    done = ({"fill_id": "f", "quantity": "1", "price": "100"},)  # the other strategy had just sold 2
+
+    walk.report(close.order, "filled", call="close", fills=done)
+    walk.report(close.order, "filled", call="find", fills=done, after=10)
+    assert len(walk.orders(leg=Leg.CLOSE)) == 2  # its fills may be told one by one
+    walk.report(close.order, "filled", call="find", fills=done, after=60)
+    wait(walk, 3)
+
+    assert walk.orders(leg=Leg.CLOSE)[-1].quantity == 2
+    walk.filled(walk.sent[-1].order, 100)
+    assert walk.position() == 0

@@ -99,6 +99,9 @@ class Reports(Orders):
         if outcome == "filled" and order.cancelling and order.filled and order.leg in PROTECTIVE:
             self._filled_before_its_change(order)
             return
+        if outcome == "filled" and call == "find" and self._did_less(order):
+            self.over(order, OrderStatus.CANCELLED, Reason.WITHDRAWN, "The broker did less than was asked.")
+            return
         if call == "cancel" and outcome not in ("cancelled", "expired"):
             self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
             return
@@ -134,6 +137,14 @@ class Reports(Orders):
                 if order.leg is not Leg.OPEN:  # what it is compared with may not all have been told yet
                     self._look_later(order, LOOK_PAUSE)
                 self._in_doubt(order, "the broker does not know it. Look there: a person must decide.")
+
+    def _did_less(self, order: Order) -> bool:
+        """Whether a close is done at its broker with less than it was for, and no fill is on its way now.
+
+        A close of the whole position does what there is: less, where another strategy's entry came before it.
+        """
+        told = self.now - order.submitted_at >= LOOK_PAUSE
+        return told and order.leg is Leg.CLOSE and ZERO < order.filled < order.quantity
 
     def _in_doubt(self, order: Order, why: str) -> None:
         """Tell that nobody knows whether an order reached its broker."""
