@@ -1009,6 +1009,28 @@ def test_a_watched_symbol_is_quoted_when_its_price_changes_and_no_other():
     bench(work)
 
 
+def test_quotes_that_never_hold_a_price_are_told_once_with_what_they_hold(caplog, monkeypatch):
+    def quote(self, contract_id):
+        return {"symbol": contract_id, "bestBid": 4999.75}
+
+    monkeypatch.setattr(ProjectXFake, "quote", quote)
+
+    async def work(at):
+        broker = await at.opened()
+        await broker.watch(frozenset({"ESZ2026"}))
+        await at.until(lambda: any(hub.quotes for hub in at.fake.hubs))
+        for _ in range(120):
+            at.price(5000)
+        await at.until(lambda: "lastPrice" in caplog.text)
+
+        assert [row.message for row in caplog.records if "lastPrice" in row.message] == [
+            f"no quote of {ES} holds lastPrice, so no price; it holds bestBid, symbol"
+        ]
+        assert at.quotes() == []
+
+    bench(work)
+
+
 def test_prices_come_back_after_their_hub_was_closed():
     async def work(at):
         broker = await at.opened()

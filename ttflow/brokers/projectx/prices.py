@@ -7,7 +7,8 @@ for this room.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,9 @@ from ttflow.brokers.projectx.wire import Pace, exact
 from ttflow.errors import SymbolError
 
 log = logging.getLogger("ttflow.brokers.projectx")
+
+SILENT = 50
+"""After so many quotes of a contract without a price, where none was ever told, a person is told."""
 
 
 class Prices:
@@ -35,6 +39,7 @@ class Prices:
         self.last: dict[str, Decimal] = {}
         self._contracts, self._tell = contracts, tell
         self._symbols: dict[str, str] = {}
+        self._without: Counter[str] = Counter()
         self._hub = Hub(address, session, pace, hear=self._hear, greet=self._greet, link=self._link)
         self._started = False
 
@@ -83,7 +88,20 @@ class Prices:
             contract_id, told = arguments
             price = exact(told["lastPrice"])
         except (TypeError, KeyError, ValueError, ArithmeticError):
+            self._unpriced(arguments)
             return
         if name == "GatewayQuote" and contract_id in self._symbols and price != self.last.get(contract_id):
             self.last[contract_id] = price
             self._tell(Quote(symbol=self._symbols[contract_id], price=price))
+
+    def _unpriced(self, arguments: Any) -> None:
+        """Tell once, with the fields that are there, where quotes come and never one with a price."""
+        contract_id, told = arguments if isinstance(arguments, list) and len(arguments) == 2 else ("", {})
+        if contract_id not in self._symbols or contract_id in self.last:
+            return
+        self._without[contract_id] += 1
+        if self._without[contract_id] == SILENT:
+            fields = ", ".join(sorted(told)) if isinstance(told, Mapping) else type(told).__name__
+            log.warning(
+                "no quote of %s holds lastPrice, so it has no price; it holds %s", contract_id, fields
+            )
