@@ -1024,7 +1024,7 @@ def test_quotes_that_never_hold_a_price_are_told_once_with_what_they_hold(caplog
         await at.until(lambda: "lastPrice" in caplog.text)
 
         assert [row.message for row in caplog.records if "lastPrice" in row.message] == [
-            f"no quote of {ES} holds lastPrice, so no price; it holds bestBid, symbol"
+            f"no quote of {ES} holds lastPrice, so it has no price; it holds bestBid, symbol"
         ]
         assert at.quotes() == []
 
