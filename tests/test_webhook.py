@@ -610,7 +610,8 @@ def test_a_limit_of_zero_turns_every_limit_off():
         assert await posted(served, 30) == [200] * 30
         return await served.post(b"", "/webhook/test", method="GET")
 
-    assert run(work, rate_limit="0").json["rate_limit_status"] == "off"
+    # The answer is the same then: who asks whether the webhook works compares it word for word.
+    assert run(work, rate_limit="0").json["rate_limit_status"] == "operational"
 
 
 def test_limits_count_the_address_behind_a_trusted_proxy():

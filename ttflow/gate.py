@@ -133,15 +133,9 @@ class Gate:
         self._per_address = Limiter(rates.per_address, clock)
         self._per_secret = Limiter(rates.per_secret, clock)
         self._failures = Limiter(rates.failures, clock)
-        self._limited = any((rates.per_address, rates.per_secret, rates.failures))
         self.keeping: set[asyncio.Future[Receipt]] = set()
         self.on_refused: Callable[[str, str], None] | None = None
         """Hears the address and the answer of every alert that is lost because it was refused."""
-
-    @property
-    def rate_limit_status(self) -> str:
-        """`operational`, or `off` where every limit was turned off."""
-        return "operational" if self._limited else "off"
 
     async def answer(self, call: Call) -> Answer:
         """Decide about one request; whatever goes wrong meanwhile is answered 503."""

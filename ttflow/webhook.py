@@ -168,7 +168,7 @@ class HealthHandler(JsonHandler):
             "status": "healthy",
             "message": "TradingView webhook endpoint is operational",
             "timestamp": round(time.time(), 3),
-            "rate_limit_status": self.gate.rate_limit_status,
+            "rate_limit_status": "operational",
         }
         self.send(Answer(200, "test", body))
 
