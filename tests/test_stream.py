@@ -117,6 +117,38 @@ def test_many_clients_hear_the_same(tmp_path):
     visit(tmp_path, work)
 
 
+def test_those_who_catch_up_read_one_after_the_other_and_rest_in_between(tmp_path, monkeypatch):
+    """However many come back at once, reading takes a fifth of one processor's time."""
+    ticks, rests, alone = itertools.count(), [], []
+    monkeypatch.setattr(stream, "thread_time", lambda: float(next(ticks)))
+    monkeypatch.setattr(stream, "PAGE", 10)
+
+    async def work(visitor):
+        await burst(visitor, 50)
+        whole, ask = recorded(visitor), visitor.server.app.reading.ask
+        reading = visitor.server.app.hub.reading
+
+        async def asked(question):
+            alone.append(reading.locked())
+            return await ask(question)
+
+        async def rest(seconds):
+            rests.append((seconds, reading.locked()))
+
+        monkeypatch.setattr(visitor.server.app.reading, "ask", asked)
+        monkeypatch.setattr(stream, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": rest}))
+        connections = [await visitor.stream("?since=0") for _ in range(3)]
+        for connection in connections:
+            assert [await heard(connection) for _ in whole] == whole
+        await until(lambda: len(rests) == 3 * (len(whole) // 10 + 2))
+        assert all(alone)
+        for connection in connections:
+            await hang_up(connection)
+
+    visit(tmp_path, work)
+    assert set(rests) == {(stream.REST * 1.0, True)}
+
+
 def test_it_goes_on_across_a_restart_of_the_desk(tmp_path):
     async def before(visitor):
         await burst(visitor, 5)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from itertools import islice
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import IOStream, StreamClosedError
@@ -32,6 +33,8 @@ BEAT_S = 0.1
 """How much time lies between two rounds of telling everybody, where so much happens; the first is at once."""
 TURN = 4
 """How many clients are written to before the loop does what else there is, alerts above all."""
+REST = 4
+"""How many times as long as it took to read from the journal nobody who catches up reads on."""
 STALLED_S = 30.0
 """How long a client may take for what was written to it at once before it is let go."""
 GOODBYE_S = 1.0
@@ -74,6 +77,7 @@ class Hub:
         self.clients: set[Stream] = set()
         self.thinned = 0
         self.frames = Frames(HELD, HELD_BYTES)
+        self.reading = asyncio.Lock()
         self._feeds: set[Feed] = set()
         self._due: dict[Feed, None] = {}
         self._goal = 0
@@ -277,7 +281,9 @@ class Stream(Guarded, WebSocketHandler):
         """
         joined = False
         while True:
-            page, last = await self.reading.ask(self._page)
+            async with self.hub.reading:
+                page, last, took = await self.reading.ask(self._page)
+                await asyncio.sleep(REST * took)
             for lot in page:
                 await self._send(lot)
             if last and joined:
@@ -286,10 +292,11 @@ class Stream(Guarded, WebSocketHandler):
                 self.hub.join(self.feed)
                 joined = True
 
-    def _page(self, reader: Reader) -> tuple[list[Lot], bool]:
-        """The journal's next decisions, ready to be sent, and whether they are the last for now."""
+    def _page(self, reader: Reader) -> tuple[list[Lot], bool, float]:
+        """The journal's next decisions, whether they are the last for now, and the seconds that it took."""
+        began = thread_time()
         decisions = list(islice(reader.changes_since(self.feed.seq), PAGE))
-        return list(lots(decisions)), len(decisions) < PAGE
+        return list(lots(decisions)), len(decisions) < PAGE, thread_time() - began
 
     async def _send(self, lot: Lot) -> None:
         wire = self._wire
