@@ -182,6 +182,22 @@ def test_strategies_and_groups_are_as_they_stand(tmp_path):
     visit(tmp_path, work)
 
 
+def test_what_a_strategy_does_on_paper_can_be_read_where_no_group_is_live(tmp_path):
+    async def work(visitor):
+        for number, out in enumerate([95, 103, 97] * 4, 1):
+            await visitor.alert(price=100, alert_id=f"in {number}")
+            await visitor.alert(action="exit", quantity=None, price=out, alert_id=f"out {number}")
+            (row,) = (await visitor.ask("/api/strategies")).json["strategies"]
+            assert row["progress"].startswith(f"{number} of 20 paper trades")
+        assert (
+            row["progress"]
+            == "12 of 20 paper trades, profit factor 0.38, 4 % of 75 %; no account group is live"
+        )
+        assert visitor.desk.engine.judged_now("walker").verdict.progress.n == 0
+
+    visit(tmp_path, work)
+
+
 def test_notices_and_modes_and_trades_are_told_newest_first(tmp_path):
     async def work(visitor):
         await visitor.alert(price=10)

@@ -24,8 +24,8 @@ def strategies(desk: Desk) -> list[Row]:
     """Every strategy that has sent an alert, by name.
 
     `mode` is the one that a person chose, else `auto`; `in_force` is live, paper or halted; `progress` says
-    how far it is from a change, and on what evidence. `statistics` are the figures of its trades, by the
-    mode that they were made in.
+    how far it is from a change, and on what evidence; where no group is live, what its trades on paper say,
+    though nothing can change. `statistics` are the figures of its trades, by the mode that they were made in.
     """
     known = desk.engine.state.strategies
     return [_strategy(desk, known[name]) for name in sorted(known)]
@@ -39,13 +39,17 @@ def _strategy(desk: Desk, row: Strategy) -> Row:
         **to_dict(row),
         "mode": pinned or "auto",
         "in_force": judged.in_force,
-        "progress": str(judged.verdict.progress) if lives else "no account group is live",
+        "progress": str(judged.verdict.progress) if lives else _on_paper_only(desk, row.strategy),
         "statistics": {
             mode: record.live.figures()
             for mode in ("live", "paper", "backtest")
             if (record := desk.engine.state.record(row.strategy, mode)).live.trades
         },
     }
+
+
+def _on_paper_only(desk: Desk, strategy: str) -> str:
+    return f"{desk.engine.tried(strategy)}; no account group is live"
 
 
 def groups(desk: Desk) -> list[Row]:

@@ -53,7 +53,7 @@ def test_a_demotion_gives_its_reason_with_figures():
 
     assert change == "paper"
     assert sentence == ("last 43 trades: profit factor 0.56, -0.29 R a trade, 97 % sure it loses; limit 90 %")
-    assert str(progress) == "43 trades, 97 % of 90 %"
+    assert str(progress) == "43 trades, profit factor 0.56, 97 % of 90 %"
     assert (progress.n, progress.unit, progress.limit) == (43, "R", 0.9)
     assert progress.profit_factor == pytest.approx(16.25 / 28.92)
 
@@ -67,14 +67,18 @@ def test_a_promotion_names_the_costs_that_were_taken_off():
         "costs; limit 75 %"
     )
     assert judge("paper", samples([1.5, -1.0, 1.5, -0.8] * 6), RULE).change == "live"
-    assert str(progress) == "24 paper trades, 71 % of 75 %"
+    assert str(progress) == "24 paper trades, profit factor 1.50, 71 % of 75 %"
 
 
 def test_progress_counts_towards_what_there_must_be():
     values = [1.5, -1.0, -1.0, 1.5, -1.0, -1.0] * 2
 
-    assert str(judge("paper", samples(values), RULE).progress) == "12 of 20 paper trades, 23 % of 75 %"
-    assert str(judge("live", samples(values), RULE).progress) == "12 of 20 trades, 68 % of 90 %"
+    assert str(judge("paper", samples(values), RULE).progress) == (
+        "12 of 20 paper trades, profit factor 0.75, 23 % of 75 %"
+    )
+    assert str(judge("live", samples(values), RULE).progress) == (
+        "12 of 20 trades, profit factor 0.75, 68 % of 90 %"
+    )
     assert str(judge("live", samples(values), BY_FACTOR).progress) == (
         "12 of 20 trades, profit factor 0.75, limit 0.85"
     )
@@ -101,7 +105,7 @@ def test_one_result_has_no_probability():
 
     assert progress.probability is None
     assert progress.sentence == "last 1 trade: profit factor 0.00, -1.00 R a trade"
-    assert str(progress) == "1 of 20 trades"
+    assert str(progress) == "1 of 20 trades, profit factor 0.00"
 
 
 def test_rounding_never_seems_to_reach_a_limit():

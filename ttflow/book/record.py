@@ -25,13 +25,15 @@ class Record:
     """The figures and the last episodes of a strategy in one mode: `live`, `paper` or `backtest`.
 
     `samples` are the evidence for a change of mode, one for each signal: of live episodes, and of the honest
-    ones of shadow books, which stand beside a live account.
+    ones of shadow books, which stand beside a live account. `tried` are those of the other episodes on paper,
+    which show how a strategy does and change nothing.
     """
 
     strategy: str
     mode: str
     live: Live = field(default_factory=Live)
     samples: tuple[Sample, ...] = ()
+    tried: tuple[Sample, ...] = ()
 
     def after(self, row: Fill | Trade | Episode) -> Record:
         """The record with one more row counted."""
@@ -39,8 +41,11 @@ class Record:
             return evolve(self, live=self.live.seen(row.filled_at))
         if isinstance(row, Trade):
             return evolve(self, live=self.live.after(row))
-        samples = pooled(self.samples, sample(row)) if row.honest and row.signal else self.samples
-        return evolve(self, live=self.live.closed(), samples=samples)
+        if not row.signal:
+            return evolve(self, live=self.live.closed())
+        if row.honest:
+            return evolve(self, live=self.live.closed(), samples=pooled(self.samples, sample(row)))
+        return evolve(self, live=self.live.closed(), tried=pooled(self.tried, sample(row)))
 
 
 class Figures(Mapping[str, Any]):

@@ -5,7 +5,6 @@ The evidence is the episodes since its last change of mode. What a person chose 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 from ttflow.book.rows import ModeChange, Strategy
@@ -13,7 +12,7 @@ from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.modes import Modes
 from ttflow.order import Leg, Order
 from ttflow.settings.rules import StrategyRule
-from ttflow.stats.rule import Sample, TradedMode, Verdict, judge, next_change
+from ttflow.stats.rule import Progress, Sample, TradedMode, Verdict, judge, next_change
 from ttflow.ticket import Reason
 from ttflow.words import ZERO, evolve, plain
 
@@ -32,15 +31,24 @@ class Judging(Modes):
 
     def judged_now(self, strategy: str) -> Judged:
         """How a strategy stands at this moment; progress towards a change can be read from it."""
-        known = self.state.strategies.get(strategy)
         mode = self.in_force(strategy)
         judged_as: TradedMode = "live" if mode == "live" else "paper"
-        since = known.changed[-1] if known and known.changed else None
-        samples = self._samples(strategy, judged_as, since)
+        samples = self._since_change(strategy, self.state.record(strategy, judged_as).samples)
         return Judged(mode, judge(judged_as, samples, self.rule(strategy)))
 
-    def _samples(self, strategy: str, mode: TradedMode, since: datetime | None) -> tuple[Sample, ...]:
-        samples = self.state.record(strategy, mode).samples
+    def tried(self, strategy: str) -> Progress:
+        """What a strategy's paper trades say where nothing may change: those of the simulator alone too.
+
+        Honest ones (rule 18) go before the others.
+        """
+        record = self.state.record(strategy, "paper")
+        samples = self._since_change(strategy, record.samples or record.tried)
+        return judge("paper", samples, self.rule(strategy)).progress
+
+    def _since_change(self, strategy: str, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """Those after the strategy's last change of mode."""
+        known = self.state.strategies.get(strategy)
+        since = known.changed[-1] if known and known.changed else None
         return tuple(one for one in samples if since is None or one.at > since)
 
     def judge_all(self) -> None:

@@ -94,11 +94,11 @@ class Progress:
     def __str__(self) -> str:
         count = f"{self.n} of {self.least}" if self.n < self.least else f"{self.n}"
         said = f"{count} {_trades(self.mode, max(self.n, self.least))}"
+        if self.profit_factor is not None:
+            said = f"{said}, profit factor {_ratio(self.profit_factor)}"
         if self.rule == "confidence":
             return said if self.probability is None else f"{said}, {self._percent} of {_percent(self.limit)}"
-        if self.profit_factor is None:
-            return said
-        return f"{said}, profit factor {_ratio(self.profit_factor)}, limit {_ratio(self.limit)}"
+        return said if self.profit_factor is None else f"{said}, limit {_ratio(self.limit)}"
 
     @property
     def sentence(self) -> str:
