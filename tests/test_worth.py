@@ -100,6 +100,17 @@ def test_an_old_price_is_no_word_on_what_the_broker_counted_as_open():
     assert state(walk) == "active"
 
 
+def test_without_any_price_what_is_closed_since_is_not_counted_twice():
+    walk = holding()
+    told(walk, 4994)
+    walk.alert(account_group="desk", symbol="ES1!", action="exit", quantity=1, price=4994)
+    walk.desk.engine.state.prices.clear()
+    walk.filled(walk.sent[-1].order, 4994)
+
+    assert walk.position() == 1
+    assert equity(walk) is None
+
+
 def test_with_prices_as_new_as_its_word_a_broker_need_not_say_how_much_is_open():
     walk = holding()
     walk.price("ES1!", 4991)

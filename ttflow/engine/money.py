@@ -30,6 +30,7 @@ IDLE = timedelta(minutes=10)
 AS_NEW = timedelta(seconds=2)
 """How old a price may be to count as the one that a broker's word on its equity was made of."""
 
+_NEVER = datetime.fromtimestamp(0, UTC)
 _MOMENT = timedelta(microseconds=1)
 
 NEAR, NEAR_PART = Decimal(25), Decimal("0.05")
@@ -80,7 +81,9 @@ class Money(Evidence):
         if not account.simulated and account.told is None:
             return Worth(None, None, bool(held))
         if any(profit is None for profit in profits):
-            return Worth(None if account.simulated else account.told, account.told_at, bool(held))
+            if account.simulated:
+                return Worth(None, None, bool(held))
+            return self._since_told(account, ZERO, _NEVER)
         opened = sum((profit for profit in profits if profit is not None), ZERO)
         seen = min((self._seen_at(ledger) for ledger in held), default=None)
         if account.simulated:
@@ -104,7 +107,7 @@ class Money(Evidence):
 
     def _seen_at(self, ledger: Ledger) -> datetime:
         price = self.seen_of(ledger.contract or ledger.root)
-        return price.at if price else datetime.fromtimestamp(0, UTC)
+        return price.at if price else _NEVER
 
     def told_money(self, told: Mapping[str, Any]) -> None:
         """Take in what a broker says of an account's equity and cash."""
