@@ -32,6 +32,20 @@ class Quote(NamedTuple):
     at: datetime
 
 
+class AverageRange(NamedTuple):
+    """The average true range of the last 14 bars, in price, and how many there are; None before 14."""
+
+    value: Decimal | None = None
+    bars: int = 0
+
+
+BARS = 14
+"""How many bars an average range is made of."""
+
+GAP = timedelta(hours=2)
+"""How long prices may pause and still count as a stream: an hour's break of an exchange is none of ours."""
+
+
 class Working(NamedTuple):
     """What opening orders may still buy and sell of one root: both at least 0, in our units."""
 
@@ -96,6 +110,10 @@ class View:
     def quoted_at(self, symbol: str) -> datetime | None:
         """When a price of the symbol last came from a stream of quotes, and not from an alert, UTC."""
         return None
+
+    def average_range(self, symbol: str, minutes: int) -> AverageRange:
+        """How far the symbol's streamed prices go in a bar of so many minutes, on average."""
+        return AverageRange()
 
     # What the account holds, and may come to hold
 
@@ -255,9 +273,9 @@ class View:
     def of(**known: Any) -> View:
         """Make a view by hand of the members named, for tests and notebooks.
 
-        `price`, `reference` and `quoted_at` are mappings by symbol (a price alone counts as seen now), and
-        `positions` and `openings` mappings by root; `last_orders` is a list of `Opening`. Numbers may be ints
-        or texts. Raises TypeError for a name that no view has.
+        `price`, `reference`, `quoted_at` and `average_range` are mappings by symbol (a price alone counts as
+        seen now), `positions` and `openings` mappings by root; `last_orders` is a list of `Opening`. Numbers
+        may be ints or texts. Raises TypeError for a name that no view has.
         """
         return Given(known)
 
@@ -296,6 +314,11 @@ class Given(View):
     def _quote(self, name: str, symbol: str) -> Quote | None:
         found = self._known.get(name, {}).get(symbol)
         return Quote(found, self.now) if isinstance(found, Decimal) else found
+
+    def average_range(self, symbol: str, minutes: int) -> AverageRange:
+        """The range given for the symbol, whatever the minutes."""
+        found = self._known.get("average_range", {}).get(symbol)
+        return AverageRange() if found is None else AverageRange(found, BARS)
 
     def quoted_at(self, symbol: str) -> datetime | None:
         """The time given for the symbol."""
@@ -337,4 +360,4 @@ _PLAIN = tuple(
 )
 for _name in _PLAIN:
     setattr(Given, _name, _given(_name))
-_NAMES = frozenset(_PLAIN) | {"price", "reference", "quoted_at"}
+_NAMES = frozenset(_PLAIN) | {"price", "reference", "quoted_at", "average_range"}

@@ -1,5 +1,6 @@
 """Sizing as operators: how much an entry opens, by every method, within every cap, or why nothing."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from ttflow.instrument import instrument
 from ttflow.operators import size, sizing
 from ttflow.operators.sizing import QUANTITY_TYPES
 from ttflow.settings import Settings
+from ttflow.testing import NINE
 from ttflow.ticket import Reason, Status
 from ttflow.view import View
 from ttflow.words import evolve
@@ -45,6 +47,15 @@ def sized(piece, ticket):
 STOP = {"stop_loss": 4990}
 
 
+def streamed(quoted_at=NINE, average=2.5):
+    """The book beside a stream of prices that were last heard at a time."""
+    known = {"equity": 50_000, "price": {"ES1!": 5000, "ES": 5000}}
+    return View.of(**known, quoted_at={"ES1!": quoted_at}, average_range={"ES1!": str(average)})
+
+
+STREAMED, STALE, STILL = streamed(), streamed(NINE - timedelta(hours=3)), streamed(average=0)
+
+
 @pytest.mark.parametrize(
     ("rule", "ticket", "expected"),
     [
@@ -69,6 +80,13 @@ STOP = {"stop_loss": 4990}
         (size("atr", 1, atr_multiple=1), es(ATR="5"), 2),
         (size("atr", 1, atr=10, atr_multiple="0.5"), es(), 2),
         (size("atr", 1, atr=1), es(atr=5), 1),
+        (size("atr", 1, atr_minutes=15), es(STREAMED), 2),  # two ranges of 2.5 points of 50
+        (size("atr", 1, atr_minutes=15, atr=10), es(STREAMED), 2),
+        (size("atr", 1, atr_minutes=15), es(STREAMED, atr=5), 1),
+        (size("atr", 1, atr_minutes=15, atr=5), es(), 1),
+        (size("atr", 1, atr_minutes=15), es(), Reason.NO_ATR),
+        (size("atr", 1, atr_minutes=15), es(STALE), Reason.NO_ATR),
+        (size("atr", 1, atr_minutes=15), es(STILL), Reason.NO_ATR),
     ],
     ids=str,
 )

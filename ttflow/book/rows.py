@@ -116,7 +116,8 @@ class Price:
     """The last price seen of a symbol, by its ticker.
 
     `streamed_at` is when a price came that was not an alert's, `since` when such prices began to come without
-    a long gap. `before` and `before_at` are the price that this one's input found there.
+    a long gap. `before` and `before_at` are the price that this one's input found there, `low` and `high` the
+    ends of what its input streamed; null where an alert brought it.
     """
 
     symbol: str
@@ -127,6 +128,8 @@ class Price:
     since: datetime | None = None
     before: Exact | None = None
     before_at: datetime | None = None
+    low: Exact | None = None
+    high: Exact | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttflow.book.activity import Activity
 from ttflow.book.ledger import Key, Ledger
+from ttflow.book.ranges import Ranges
 from ttflow.book.record import FED_BY, Record
 from ttflow.book.rows import (
     AlertRow,
@@ -55,6 +56,7 @@ TABLES: Mapping[str, tuple[type[DataclassInstance], tuple[str, ...]]] = {
     "firms": (FirmRow, ("account_group", "account")),
     "records": (Record, ("strategy", "mode")),
     "activities": (Activity, ("account_group", "account")),
+    "ranges": (Ranges, ("symbol",)),
 }
 """Every table of the book: the class of its rows, and the fields that name a row."""
 
@@ -72,10 +74,11 @@ KEPT = (
     "overrides",
     "records",
     "activities",
+    "ranges",
 )
 """The tables whose rows the state remembers; the others only pass through to the journal.
 
-`records` and `activities` stand in no decision: they follow from the rows that do.
+`records`, `activities` and `ranges` stand in no decision: they follow from the rows that do.
 """
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
@@ -87,7 +90,7 @@ _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "firms": attrgetter("due"),
 }
 _ACTING = frozenset({"orders", "trades"})
-_FEEDING = FED_BY | _ACTING
+_FEEDING = FED_BY | _ACTING | {"prices"}
 _INSIDE = ("simulator", "manual")
 _ENDED_KEPT = 1000
 _MISSING = object()
@@ -110,7 +113,9 @@ class State:
         self.overrides: dict[str, Override] = self.tables["overrides"]
         self.firms: dict[tuple[str, str], FirmRow] = self.tables["firms"]
         self.records: dict[tuple[str, str], Record] = self.tables["records"]
+        self.ranges: dict[str, Ranges] = self.tables["ranges"]
         self.ended: dict[str, Order] = {}  # the last that an outside broker had: it may speak of them again
+        self._streamed: dict[str, Price] = {}
         self._changed: dict[tuple[str, Any], Any] = {}
         self._before: dict[tuple[str, Any], Any] = {}
         self._orders_of: dict[Key, dict[str, None]] = {}
@@ -132,7 +137,11 @@ class State:
         self._set(table, key, row)
 
     def _feed(self, table: str, row: Any) -> None:
-        """Let a row count in its strategy's record, and in its account's activity."""
+        """Let a row count in its strategy's record, its account's activity, or its symbol's ranges."""
+        if table == "prices":
+            if row.low is not None:
+                self._streamed[row.symbol] = row
+            return
         if table in FED_BY:
             record = self.record(row.strategy, row.mode)
             self._derive("records", (row.strategy, row.mode), record.after(row))
@@ -197,13 +206,21 @@ class State:
         """Return the changes of the input, and be ready for the next."""
         changes = self.changes()
         self._changed, self._before = {}, {}
+        self._stretch()
         return changes
+
+    def _stretch(self) -> None:
+        """Let what was streamed count in ranges, once for each input: the last row is what is recorded."""
+        if self._streamed:
+            for symbol, row in self._streamed.items():
+                self.ranges[symbol] = self.ranges.get(symbol, Ranges(symbol=symbol)).after(row)
+            self._streamed = {}
 
     def undo(self) -> None:
         """Put everything back as it was before the input being applied."""
         for (table, key), row in self._before.items():
             self._set(table, key, row)
-        self._changed, self._before = {}, {}
+        self._changed, self._before, self._streamed = {}, {}, {}
 
     def fold(self, changes: Iterable[Mapping[str, Any]], hidden: Callable[[int], Mapping[str, Any]]) -> None:
         """Put recorded changes back; `hidden` gives what travels with a ticket and is no column, by seq."""
@@ -223,6 +240,7 @@ class State:
                 written = {**written, **hidden(written["seq"])}
             row = decode(kind, written)
             self._set(table, _KEY_OF[table](row), row)
+        self._stretch()
 
     def snapshot(self) -> tuple[Change, ...]:
         """Every row remembered, as changes that fold into an equal state."""

@@ -21,7 +21,6 @@ from ttflow.book.rows import AlertRow, FirmRow, Price, Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.commands import Commands
-from ttflow.engine.evidence import GAP
 from ttflow.engine.modes import no_broker
 from ttflow.engine.passing import Build, Connected
 from ttflow.errors import AlertError
@@ -30,6 +29,7 @@ from ttflow.instrument import root, ticker, using
 from ttflow.order import Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Reason, Status, Ticket
+from ttflow.view import GAP
 from ttflow.words import OrderType, evolve
 
 log = logging.getLogger("ttflow.engine")
@@ -331,7 +331,10 @@ class Engine(Commands):
         if not streamed:
             return row
         broken = row.streamed_at is None or self.now - row.streamed_at > GAP
-        return evolve(row, streamed_at=self.now, since=self.now if broken else row.since)
+        ends = (known.low, known.high) if known is not None and known.seq == self.seq else ()
+        seen = [price, *(end for end in ends if end is not None)]
+        since = self.now if broken else row.since
+        return evolve(row, streamed_at=self.now, since=since, low=min(seen), high=max(seen))
 
     def _revive(self, symbol: str) -> None:
         """An exit that found no price goes as soon as there is one."""

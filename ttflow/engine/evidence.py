@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from ttflow.book.ledger import Ledger, Running
@@ -13,10 +13,8 @@ from ttflow.engine.protection import Protection
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Fill, Order, Trade
 from ttflow.ticket import Ticket
+from ttflow.view import GAP
 from ttflow.words import ZERO, OrderType, evolve, tidy
-
-GAP = timedelta(hours=2)
-"""How long prices may pause and still count as a stream: an hour's break of an exchange is none of ours."""
 
 
 class Evidence(Protection):

@@ -13,7 +13,7 @@ from ttflow.book.rows import EVERYWHERE, Price
 from ttflow.instrument import root, ticker
 from ttflow.order import Account, Leg
 from ttflow.ticket import Ticket
-from ttflow.view import Opening, Quote, TradingState, View, Working
+from ttflow.view import AverageRange, Opening, Quote, TradingState, View, Working
 from ttflow.words import ZERO
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ class Look(View):
         """When a price of the symbol last came that no alert brought."""
         known = self._price(symbol)
         return known.streamed_at if known else None
+
+    def average_range(self, symbol: str, minutes: int) -> AverageRange:
+        """The average range of the bars that were over at the input before this one."""
+        known = self._price(symbol)
+        found = self._engine.state.ranges.get(known.symbol) if known else None
+        return found.average(minutes) if found else AverageRange()
 
     # What is held, and may be
 

@@ -215,6 +215,7 @@ TABLES: Mapping[str, Table] = {
             "prices",
             """
             symbol:text seq:int! price:exact! at:time! streamed_at:time since:time before:exact before_at:time
+            low:exact high:exact
             """,
             "symbol",
             _BY_INPUT,

@@ -24,6 +24,7 @@ from ttflow.settings.limits import Method, for_root
 from ttflow.settings.rules import EVERY
 from ttflow.sizing import Cap
 from ttflow.ticket import Reason, Ticket
+from ttflow.view import BARS, GAP
 from ttflow.words import plain, scaled, tidy
 
 QUANTITY_TYPES: Mapping[str, Method] = {
@@ -165,23 +166,39 @@ def _risk_percent(ticket: Ticket, rule: Sizing, amount: Decimal) -> Wanted:
 
 
 def _atr(ticket: Ticket, rule: Sizing, amount: Decimal) -> Wanted:
-    equity, atr = equity_of(ticket), _range(ticket, rule)
-    said = (
-        f"{shown(amount)} % of {shown(equity)} at risk in {shown(rule.atr_multiple)} ranges of {shown(atr)}"
-    )
+    equity, (atr, whose) = equity_of(ticket), _range(ticket, rule)
+    ranges = f"{shown(rule.atr_multiple)} ranges of {shown(atr)}, {whose}"
+    said = f"{shown(amount)} % of {shown(equity)} at risk in {ranges}"
     return reckon.for_range(amount, equity, atr * point_value(ticket), rule.atr_multiple), said
 
 
-def _range(ticket: Ticket, rule: Sizing) -> Decimal:
+def _range(ticket: Ticket, rule: Sizing) -> tuple[Decimal, str]:
+    """The average range, and whose it is: the alert's own, the stream's, or that of the settings."""
     told = extra(ticket.alert, "atr")
     try:
-        atr = rule.atr if told is None else readers.positive(told)
+        own = None if told is None else readers.positive(told)
     except ValueError as error:
         raise Refused(Reason.NO_ATR, f"The alert's atr {error}.") from None
-    if atr is None:
-        text = 'Neither the alert tells its atr, as in "atr": {{plot("ATR")}}, nor do the settings.'
-        raise Refused(Reason.NO_ATR, text)
-    return atr
+    if own is not None:
+        return own, "the alert's"
+    streamed, why = _streamed_range(ticket, rule.atr_minutes) if rule.atr_minutes else (None, "")
+    if streamed is not None:
+        return streamed, f"of {BARS} bars of {rule.atr_minutes} min"
+    if rule.atr is not None:
+        return rule.atr, "the settings'"
+    text = f'{why}The alert tells no atr, as in "atr": {{{{plot("ATR")}}}}, and the settings have none.'
+    raise Refused(Reason.NO_ATR, text)
+
+
+def _streamed_range(ticket: Ticket, minutes: int) -> tuple[Decimal | None, str]:
+    """What the stream's bars tell, or why they don't: too few yet, no stream, no movement at all."""
+    quoted = ticket.book.quoted_at(ticket.symbol)
+    if quoted is None or ticket.now - quoted > GAP:
+        return None, f"No price of {ticket.symbol} was streamed lately. "
+    found = ticket.book.average_range(ticket.symbol, minutes)
+    if found.value is None:
+        return None, f"The stream has {found.bars} of {BARS} bars of {minutes} min so far. "
+    return found.value or None, f"{ticket.symbol} did not move in {BARS} bars of {minutes} min. "
 
 
 def _kelly(ticket: Ticket, rule: Sizing, amount: Decimal) -> Wanted:

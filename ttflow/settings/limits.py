@@ -217,7 +217,8 @@ class Sizing(Section):
 
     `alert`: the alert's quantity. `fixed`: so many. `notional`: for so much money. `percent_of_equity`: for
     that part of the equity. `risk_percent`: so that the stop costs that part of the equity. `atr`: so that
-    `atr_multiple` average ranges do; the range is the alert's own `atr`, else this one, in price. `kelly`:
+    `atr_multiple` average ranges do; the range is the alert's own `atr`, else that of the last 14 bars of
+    `atr_minutes` in the stream of prices, else this one, in price. `kelly`:
     the Kelly fraction of what the strategy has earned, times `amount` (0.25; 0.5 at most), never above 2 % at
     risk. All of them are multiplied by the account's `multiplier`. `cost` is money for a round trip of one.
 
@@ -229,6 +230,7 @@ class Sizing(Section):
     method: Method = "alert"
     amount: Positive | None = None
     atr: Positive | None = None
+    atr_minutes: Literal[1, 3, 5, 15, 30, 60, 120, 240, 1440] | None = None
     atr_multiple: Positive = Decimal(2)
     cost: Number = Decimal(0)
     max_quantity: ByRoot | None = None
