@@ -130,6 +130,7 @@ def _firm_pages() -> str:
 
 def _firm(name: str) -> str:
     firm = merged({}, name)
+    around = ", ".join(firm.news_symbols or ["all"])
     told = [
         (
             "Automated trading",
@@ -143,8 +144,7 @@ def _firm(name: str) -> str:
         ("News", firm.news),
         (
             "The window around them",
-            firm.news_window_s
-            and f"{firm.news_window_s} seconds before and after, for {', '.join(firm.news_symbols or ['all'])}",
+            firm.news_window_s and f"{firm.news_window_s} seconds before and after, for {around}",
         ),
         ("Most trades a day", firm.trades_a_day),
     ]

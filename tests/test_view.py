@@ -45,7 +45,7 @@ def test_a_view_by_hand_knows_what_it_was_given():
 
 
 def test_a_name_that_no_view_has_is_refused():
-    with pytest.raises(TypeError, match="a view has no equty; it may be given cash"):
+    with pytest.raises(TypeError, match="a view has no equty; it may be given average_range, cash"):
         View.of(equty=5)
 
 
