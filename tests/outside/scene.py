@@ -95,29 +95,33 @@ PROJECTX = Venue("projectx", _projectx, "topstepx", {"username": "u", "api_key":
 VENUES = (TRADOVATE, TASTYTRADE, PROJECTX)
 
 
-def hurry(patch: Patch, *, every_s: float = 0.2) -> None:
+def hurry(patch: Patch, *, every_s: float = 0.2, silence_s: float = 0.6) -> None:
     """Shorten every interval that only a calm broker or a person needs; `patch` is a `setattr`.
 
-    `every_s` is how often a desk asks what is held. At that pace a minute's budget of requests would be used
-    up in seconds, so the budgets are lifted; that they are kept to is tested with each adapter.
+    `every_s` is how often a desk asks what is held, `silence_s` how long a stream may be silent: a desk and
+    its fakes share one event loop here, so what keeps it busy for that long breaks every line. At that pace a
+    minute's budget of requests would be used up in seconds, so the budgets are lifted; that they are kept to
+    is tested with each adapter.
     """
     patch(desk_module, "Worker", partial(Worker, timeout_s=2.0, settle_s=0.3, busy_s=5.0))
     patch(desk_module, "Keeper", partial(Keeper, every_s=every_s, busy_s=every_s))
     patch(
         tradovate_adapter,
         "Pace",
-        partial(tradovate.Pace, beat_s=0.1, silence_s=0.6, retry_s=0.02, settle_s=0.3),
+        partial(tradovate.Pace, beat_s=0.1, silence_s=silence_s, retry_s=0.02, settle_s=0.3),
     )
     patch(
         projectx_adapter,
         "Pace",
-        partial(projectx.Pace, beat_s=0.1, silence_s=0.6, retry_s=0.02, settle_s=0.3, look_s=0.1, busy_s=0.3),
+        partial(
+            projectx.Pace, beat_s=0.1, silence_s=silence_s, retry_s=0.02, settle_s=0.3, look_s=0.1, busy_s=0.3
+        ),
     )
     patch(projectx_session, "AGAIN_S", 0.3)
     patch(
         tastytrade_adapter,
         "Tastytrade",
-        partial(tastytrade_adapter.Tastytrade, heartbeat_s=0.2, pauses_s=(0.02,), settle_s=0.1),
+        partial(tastytrade_adapter.Tastytrade, heartbeat_s=silence_s / 3, pauses_s=(0.02,), settle_s=0.1),
     )
     patch(tradovate_session, "RATE_LIMITED_S", 0.3)
     patch(tastytrade_session, "PAUSE_S", 0.3)

@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 
-from outside.scene import PRICE, VENUES, on_stage, rest
+from outside.scene import PRICE, VENUES, hurry, on_stage, rest
 from ttflow.order import Leg, OrderStatus
 from ttflow.ticket import Status
 
@@ -29,6 +29,8 @@ AT_ONCE = 8
 """How many alerts are on their way at a time."""
 BACKLOG = 60
 """How many alerts may be on their way before the next: an account and symbol is one lane."""
+SILENCE_S = 5.0
+"""How long a stream may be silent: a fake that lists thousands of orders keeps the loop busy for a second."""
 BREAKS_OFF = frozenset({"captcha", "no_agent_html"})
 """Faults that a person has to end: they are tried one by one elsewhere."""
 
@@ -124,7 +126,8 @@ def counted(scene):
 
 
 @pytest.mark.slow
-def test_whatever_goes_wrong_in_thousands_of_alerts_every_law_holds_in_the_end(tmp_path):
+def test_whatever_goes_wrong_in_thousands_of_alerts_every_law_holds_in_the_end(tmp_path, monkeypatch):
+    hurry(monkeypatch.setattr, silence_s=SILENCE_S)
     began = time.monotonic()
     done = asyncio.run(soak(tmp_path, 7, ALERTS))
     print(done, f"{time.monotonic() - began:.1f} s")
