@@ -66,7 +66,17 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nope",), ("export", "nope"), ("explain",), ("mode", "trend", "fast"), ("serve", "--port", "x")],
+    [
+        ("nope",),
+        ("export", "nope"),
+        ("explain",),
+        ("mode", "trend", "fast"),
+        ("serve", "--port", "x"),
+        ("serve", "--flow", "noflow"),
+        ("replay", "missing.db", "--flow", "mydesk:"),
+        ("replay", "missing.csv", "--tz", "Mars"),
+        ("import", "missing.csv", "--strategy", "trend", "--tz", "../etc/passwd"),
+    ],
 )
 def test_wrong_usage_exits_with_2_and_says_so_on_stderr(run, arguments):
     result = run(*arguments)
@@ -88,7 +98,6 @@ def test_wrong_usage_exits_with_2_and_says_so_on_stderr(run, arguments):
         (("serve", "--config", "no.toml"), {}, "config (from command line): there is no file"),
         (("serve", "--host", "0.0.0.0"), {}, "without a webhook secret"),
         (("serve", "--flow", "nomodule:flow"), {}, "there is no module nomodule"),
-        (("serve", "--flow", "noflow"), {}, "write MODULE:FUNCTION"),
         (("serve", "--flow", "json:nothing"), {}, "json has no function nothing"),
         (("serve", "--flow", "json:lods"), {}, "did you mean loads?"),
         (("halt",), {}, "There is no journal ttflow.db, and no desk runs with it"),

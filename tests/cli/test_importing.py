@@ -227,13 +227,19 @@ def test_what_is_no_list_is_refused_in_one_line(ttflow, here):
     for arguments, told in (
         (("odd.csv",), "is no UTF-8 text"),
         (("other.csv",), "is no list of trades"),
-        ((SMALL, "--tz", "Mars"), "no time zone 'Mars'"),
         (("gone.csv",), "gone.csv can't be read"),
     ):
         done = ttflow("import", *arguments, "--strategy", "trend")
         assert done.returncode == 1
         assert told in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_time_zone_is_wrong_usage(here):
+    done = CliRunner().invoke(main, ["import", str(SMALL), "--strategy", "trend", "--tz", "Mars"])
+
+    assert done.exit_code == 2
+    assert "there is no time zone 'Mars'; give one such as America/New_York" in done.stderr
 
 
 def test_a_strategy_without_a_name_is_wrong_usage(here):

@@ -87,7 +87,33 @@ def json_option(command: F) -> F:
 def flow_option(command: F) -> F:
     """Add `--flow`."""
     told = "Your own flow instead of the built-in one; the module may be in this directory."
-    return click.option("--flow", metavar="MODULE:FUNCTION", help=told)(command)
+    return click.option("--flow", metavar="MODULE:FUNCTION", callback=_flow_named, help=told)(command)
+
+
+def _flow_named(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse what names no function; whether it is there is seen when it is imported."""
+    module, _, function = (value or "").partition(":")
+    if value is not None and not (module and function):
+        raise click.BadParameter(f"{value!r} names no function; write MODULE:FUNCTION, such as mydesk:flow.")
+    return value
+
+
+def zone_option(told: str) -> Callable[[F], F]:
+    """Add `--tz`, an IANA name of a time zone, with `told` as its help."""
+    return click.option(
+        "--tz", default="UTC", show_default=True, metavar="ZONE", callback=_zone_named, help=told
+    )
+
+
+def _zone_named(context: click.Context, option: click.Parameter, value: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, KeyError):
+        text = f"there is no time zone {value!r}; give one such as America/New_York."
+        raise click.BadParameter(text) from None
+    return value
 
 
 def settings_for(**overrides: Any) -> Settings:

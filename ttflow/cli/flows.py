@@ -19,9 +19,7 @@ def load_flow(named: str | None) -> FlowFunction | None:
     """Import `module:function`; None for None. Raises FlowError, one line, that says what is missing."""
     if named is None:
         return None
-    module, found, function = named.partition(":")
-    if not (found and module and function):
-        raise FlowError(f"--flow {named}: write MODULE:FUNCTION, such as mydesk:flow.")
+    module, _, function = named.partition(":")
     return _function(_module(module, named), function, named)
 
 

@@ -14,6 +14,7 @@ from ttflow.cli.base import (
     read_input,
     settings_for,
     url_option,
+    zone_option,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _named(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.argument("file", metavar="FILE|-")
 @click.option("--strategy", required=True, callback=_named, metavar="NAME",
               help="The strategy whose trades they are.")  # fmt: skip
-@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="The chart's time zone.")
+@zone_option("The chart's time zone.")
 @click.option("--symbol", default="", metavar="SYMBOL", help="What was traded; the file doesn't say it.")
 @url_option
 @journal_option

@@ -16,6 +16,7 @@ from ttflow.cli.base import (
     json_option,
     settings_for,
     url_option,
+    zone_option,
 )
 
 TABLES = ("alerts", "tickets", "orders", "fills", "trades", "modes", "notices")
@@ -121,7 +122,7 @@ def tail(
 )
 @click.option("--strategy", default="", metavar="NAME", help="Whose trades a list of trades has.")
 @click.option("--symbol", default="", metavar="SYMBOL", help="What they traded; the list doesn't say it.")
-@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="The time zone of their chart.")
+@zone_option("The time zone of their chart.")
 @json_option
 def replay(
     source: Path,
