@@ -7,33 +7,28 @@ closes first, and opens when the close is confirmed, through every gate again at
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
 from decimal import Decimal
 
-from ttflow.alert import Action, Alert
+from ttflow.alert import Action
 from ttflow.book.ledger import Key, Ledger
-from ttflow.book.legs import Want, want
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR
-from ttflow.engine.flattening import BROKER_PAUSE, Flattens, overtaken_at
-from ttflow.engine.modes import sides, signed
+from ttflow.engine.flattening import BROKER_PAUSE
+from ttflow.engine.modes import signed
 from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.protection import misplaced, told
+from ttflow.engine.queueing import Queueing
 from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
-from ttflow.order import Leg, Order
+from ttflow.order import Leg
 from ttflow.ticket import Plan, Reason, Status, Ticket
-from ttflow.words import ZERO, OrderType, evolve, plain, scaled, tidy
-
-REORDER = timedelta(milliseconds=500)
-"""How long an alert that contradicts its ledger waits for the one that resolves it (rule 20)."""
+from ttflow.words import ZERO, evolve, plain, scaled
 
 _MOST_STEPS = 10_000  # that one input may take at one ledger before that is held to run in circles
 
 
-class Turns(Flattens):
-    """Flattening, and the queues of the ledgers."""
+class Turns(Queueing):
+    """Queueing, and what is done in a turn."""
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
@@ -57,83 +52,11 @@ class Turns(Flattens):
             return self.leaves(ledger)
         if ledger.flattening:
             return self.flatten(ledger)
-        ticket = self._next(key, ledger)
+        ticket = self.next_ticket(key, ledger)
         if ticket is None:
             return False
         self._step(evolve(ticket, now=self.now))
         return True
-
-    def _next(self, key: Key, ledger: Ledger) -> Ticket | None:
-        """The ticket whose turn it is, unless an unsettled order must be known first."""
-        queue = [ticket for ticket in self.state.tickets_of(key) if self._queues(ticket)]
-        if not queue:
-            return None
-        unsettled = [order for order in self.state.orders_of(key) if order.unsettled]
-        for place, ticket in enumerate(queue):
-            if self._superseded(ticket, queue[place + 1 :]):
-                continue
-            if ticket.until is not None and ticket.until > self.now:
-                if ticket.plan is not None:
-                    return None  # an exit that is tried again later; the others wait behind it
-                if not unsettled and _contradicts(ticket.alert, ledger):
-                    continue
-            if not unsettled:
-                return ticket
-            if place and not _leaves_nothing(ticket.alert):
-                continue  # only what is to get flat goes past others that wait
-            if self._overtakes(ticket, ledger, unsettled):
-                self._pass_over(queue[:place])
-                return ticket
-            if ticket.plan is not None:
-                return None
-        return None
-
-    def _queues(self, ticket: Ticket) -> bool:
-        """Whether a ticket waits for its turn; one that the flow holds does not."""
-        if ticket.key in self.held:
-            if ticket.until is not None and ticket.until <= self.now:
-                self._give_up(ticket)
-            return False
-        return ticket.status is Status.OPEN
-
-    def _superseded(self, ticket: Ticket, later: Sequence[Ticket]) -> bool:
-        """End a ticket whose place a later one takes: targets in a backlog, a standing exit (rules 9, 21)."""
-        action = ticket.alert.action
-        if ticket.plan is None:
-            over = action is Action.TARGET and any(one.alert.action is Action.TARGET for one in later)
-        else:
-            standing = ticket.plan.attempt > 1 and bool(ticket.plan.closing)
-            over = standing and any(_says_where(one.alert, ticket.alert) for one in later)
-        if over:
-            status = Status.DENIED if ticket.plan is None else Status.CANCELLED
-            text = "A later alert says where the position is to be."
-            self.finish(ticket, status, Reason.SUPERSEDED, text, step="ledger")
-        return over
-
-    def _pass_over(self, waiting: Sequence[Ticket]) -> None:
-        """End what waited in front of an exit that goes past it: it would open again what that closes."""
-        for ticket in waiting:
-            if ticket.plan is None:
-                text = "A later alert closes the position first."
-                self.finish(ticket, Status.DENIED, Reason.SUPERSEDED, text, step="ledger")
-
-    def _overtakes(self, ticket: Ticket, ledger: Ledger, unsettled: Sequence[Order]) -> bool:
-        """Whether what reduces goes past entries that hang; until they have hung long enough, it waits."""
-        ready = overtaken_at(unsettled)
-        if ready is None or ledger.flat or not self._reduces(ticket, ledger):
-            return False
-        if ready <= self.now:
-            return True
-        if ticket.until != ready:
-            self.state.put("tickets", evolve(ticket, until=ready))
-        return False
-
-    def _reduces(self, ticket: Ticket, ledger: Ledger) -> bool:
-        """Whether a ticket has something to close first, whatever its action is called."""
-        if ticket.alert.action in (Action.CANCEL, Action.UPDATE):
-            return False
-        plan = ticket.plan or self._want(ticket, ledger).plan
-        return plan is not None and bool(plan.closing)
 
     def _step(self, ticket: Ticket) -> None:
         if ticket.plan is None:
@@ -156,7 +79,7 @@ class Turns(Flattens):
 
     def _cancel(self, ticket: Ticket) -> None:
         openings = [order for order in self.state.orders_of(ledger_key(ticket)) if order.leg is Leg.OPEN]
-        recalled = self._recall(ticket)
+        recalled = self.recall(ticket)
         if not openings and not recalled:
             text = "The strategy has no opening order here."
             self.end(ticket, Status.DONE, Reason.NOTHING_TO_CANCEL, text, step="ledger")
@@ -178,11 +101,11 @@ class Turns(Flattens):
         """Plan what an alert asks of its ledger, once nothing stands in the way."""
         key = ledger_key(ticket)
         ledger = self.state.ledger(key)
-        if self._awaits_another(ticket, ledger):
+        if self.awaits_another(ticket, ledger):
             return
-        self._recall(ticket)
-        wanted = self._want(ticket, ledger)
-        clear = self._in_the_way(ticket, wanted)
+        self.recall(ticket)
+        wanted = self.want_of(ticket, ledger)
+        clear = self.in_the_way(ticket, wanted)
         if clear:
             self.state.put("tickets", ticket.note(f"First {_count(len(clear))} withdrawn.", "ledger"))
             for order in clear:
@@ -195,105 +118,6 @@ class Turns(Flattens):
             planned = evolve(ticket, plan=wanted.plan, until=None).note(wanted.text, "ledger")
             self.state.put("tickets", planned)
             self._step(planned)
-
-    def _want(self, ticket: Ticket, ledger: Ledger) -> Want:
-        openings = [order for order in self.state.orders_of(ledger.key) if order.leg is Leg.OPEN]
-        allowed = sides(self.settings.groups.get(ticket.account_group))
-        wanted = want(ticket.alert, ledger, openings, allowed, instrument(ticket.symbol))
-        if wanted.plan is None or ticket.alert.action is not Action.EXIT:
-            return wanted
-        old = ledger.opened_by(ticket.alert.fired_at)
-        if not old:
-            return Want(None, "All that is held was opened by later alerts.", Reason.OPENED_LATER)
-        if old < wanted.plan.closing:
-            part = old / wanted.plan.closing
-            theirs = tidy(wanted.plan.closing_theirs * part)
-            plan = evolve(wanted.plan, closing=tidy(old), closing_theirs=theirs)
-            return Want(
-                plan, f"{wanted.text} Only {plain(tidy(old))} of it was opened before this exit fired."
-            )
-        return wanted
-
-    def _in_the_way(self, ticket: Ticket, wanted: Want) -> list[Order]:
-        """The orders that must be gone first: openings of an exit or against it, the bracket of a close."""
-        plan, action = wanted.plan, ticket.alert.action
-        closes = plan is not None and bool(plan.closing)
-        whole = (
-            closes
-            and plan is not None
-            and plan.closing == abs(self.state.ledger(ledger_key(ticket)).position)
-        )
-        found, beyond = [], self._beyond(ticket, wanted)
-        crowding = self._crowding(ticket, plan) if closes and plan is not None else frozenset()
-        for order in self.state.orders_of(ledger_key(ticket)):
-            against = plan is not None and (closes or order.side is not plan.side)
-            if order.leg is Leg.OPEN:
-                opposite = action in (Action.BUY, Action.SELL) and order.side.value != action.value
-                clear = against or opposite or action in (Action.EXIT, Action.REVERSE)
-                clear = clear or order.order_id in beyond
-            else:
-                clear = closes and (order.leg in PROTECTIVE or whole or order.order_id in crowding)
-            if clear and not order.cancelling:
-                found.append(order)
-        return found
-
-    def _beyond(self, ticket: Ticket, wanted: Want) -> frozenset[str]:
-        """Opening orders that would take the ledger past the position that an alert tells (rules 4, 6)."""
-        alert, key = ticket.alert, ledger_key(ticket)
-        if alert.target is None or alert.action not in (Action.BUY, Action.SELL, Action.TARGET):
-            return frozenset()
-        openings = [order for order in self.state.orders_of(key) if order.leg is Leg.OPEN]
-        ends = self.state.ledger(key).theirs
-        ends += sum((order.share(order.remaining) for order in openings), ZERO)
-        if wanted.plan is not None and alert.action is not Action.TARGET:
-            ends += wanted.plan.opening * wanted.plan.side.sign
-        return frozenset(one.order_id for one in openings if (ends - alert.target) * one.side.sign > 0)
-
-    def _recall(self, ticket: Ticket) -> int:
-        """End what the flow still holds to open where an alert says otherwise; returns how many."""
-        action, recalled = ticket.alert.action, 0
-        for held in self.state.tickets_of(ledger_key(ticket)):
-            if held.key not in self.held or held.seq > ticket.seq or held.plan is None:
-                continue
-            if action in (Action.BUY, Action.SELL) and held.plan.side.value == action.value:
-                continue
-            self.held.discard(held.key)
-            text = "A later alert came while the flow held it."
-            self.finish(held, Status.CANCELLED, Reason.SUPERSEDED, text, step="ledger")
-            recalled += 1
-        return recalled
-
-    def _leaving(self, ticket: Ticket) -> Decimal:
-        """What closing orders that still work take of the ticket's ledger."""
-        orders = self.state.orders_of(ledger_key(ticket))
-        return sum((order.remaining for order in orders if order.leg is Leg.CLOSE), ZERO)
-
-    def _crowding(self, ticket: Ticket, plan: Plan) -> frozenset[str]:
-        """The newest closing orders that rest on what an exit, or a market order, is to close now."""
-        if ticket.alert.action is not Action.EXIT and ticket.alert.order_type is not OrderType.MARKET:
-            return frozenset()
-        key, found = ledger_key(ticket), set()
-        excess = self._leaving(ticket) + plan.closing - self.closable(self.state.ledger(key))
-        for order in reversed(self.state.orders_of(key)):
-            if order.leg is Leg.CLOSE and excess > 0:
-                found.add(order.order_id)
-                excess -= order.remaining
-        return frozenset(found)
-
-    def _awaits_another(self, ticket: Ticket, ledger: Ledger) -> bool:
-        """Let an alert that contradicts the ledger wait for the one that resolves it, not for long."""
-        if not _contradicts(ticket.alert, ledger):
-            return False
-        ready = ticket.received_at + REORDER
-        if ready <= self.now:
-            return False
-        held = signed(ledger.theirs)
-        text = (
-            f"It says that {_before(ticket.alert)} was held before, and the ledger holds {held}: "
-            "it waits up to 0.5 s for another alert."
-        )
-        self.state.put("tickets", evolve(ticket, until=ready).note(text, "ledger"))
-        return True
 
     def _close(self, ticket: Ticket, plan: Plan) -> None:
         """Send the closing leg; the flow may note what it sees, and can't stop it."""
@@ -308,7 +132,7 @@ class Turns(Flattens):
                 self.withdraw(order, "an exit takes its place")
             self.touched[key] = None
             return
-        quantity = min(plan.closing, self.closable(ledger) - self._leaving(ticket))
+        quantity = min(plan.closing, self.closable(ledger) - self.leaving(ticket))
         if quantity <= 0:
             self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
             return
@@ -327,7 +151,7 @@ class Turns(Flattens):
 
     def _look_again(self, ticket: Ticket, plan: Plan) -> None:
         """An exit that closed what it knew of: done when nothing is left, else planned anew."""
-        wanted = self._want(ticket, self.state.ledger(ledger_key(ticket)))
+        wanted = self.want_of(ticket, self.state.ledger(ledger_key(ticket)))
         leaves = ticket.alert.action is Action.EXIT or ticket.alert.target == 0
         if leaves and wanted.plan is not None and wanted.plan.closing:
             again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
@@ -358,7 +182,7 @@ class Turns(Flattens):
         if ledger.position * plan.side.sign >= 0:
             return False
         left = alert if alert.target is not None else evolve(alert, quantity=plan.opening)
-        wanted = self._want(evolve(ticket, alert=left), ledger)
+        wanted = self.want_of(evolve(ticket, alert=left), ledger)
         if wanted.plan is None:
             self.finish(ticket, Status.DONE, wanted.reason, wanted.text)
         else:
@@ -436,38 +260,6 @@ class Turns(Flattens):
         factor = ticket.multiplier if ticket.ratio is None else ticket.ratio
         wanted = scaled(plan.opening, factor) if ticket.quantity is None else ticket.quantity
         return instrument(ticket.symbol).floor_to_lot(wanted)
-
-
-def _contradicts(alert: Alert, ledger: Ledger) -> bool:
-    """Whether what the alert says was held before is not what the ledger holds."""
-    if alert.prev_market_position is None:
-        return False
-    held = "flat" if not ledger.theirs else "long" if ledger.theirs > 0 else "short"
-    if alert.prev_market_position != held:
-        return True
-    size = alert.prev_market_position_size
-    return size is not None and size != abs(ledger.theirs)
-
-
-def _leaves_nothing(alert: Alert) -> bool:
-    """Whether an alert is to get flat."""
-    return alert.quantity is None if alert.action is Action.EXIT else alert.target == 0
-
-
-def _says_where(alert: Alert, standing: Alert) -> bool:
-    """Whether an alert says by itself where the position is to be, whatever came before it.
-
-    An exit of a part does not, and nor does one that fired before the exit that stands.
-    """
-    if alert.fired_at and standing.fired_at and alert.fired_at < standing.fired_at:
-        return False
-    whole = alert.action is Action.EXIT and alert.quantity is None
-    return whole or alert.action is Action.TARGET or alert.target is not None
-
-
-def _before(alert: Alert) -> str:
-    size = alert.prev_market_position_size
-    return f"{alert.prev_market_position}{f' {plain(size)}' if size else ''}"
 
 
 def _count(orders: int) -> str:
