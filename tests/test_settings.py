@@ -173,7 +173,20 @@ def test_an_empty_name_counts_as_absent(start, name):
     assert start(**{name: ""}) == start(**{name: "  "}) == Settings()
 
 
-@pytest.mark.parametrize("name", ["port", "Host", "PATH", "TASTYTRADE_SANDBOX", "TTFLOWER"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "port",
+        "Host",
+        "PATH",
+        "GHOST",
+        "PORTS",
+        "LOG_LEVELS",
+        "TASTYTRADE_SANDBOX",
+        "TRADOVATE_SECRET",
+        "TTFLOWER",
+    ],
+)
 def test_names_of_others_are_none_of_our_business(start, name):
     assert start(dotenv=f"{name}=whatever\n", **{name: "whatever"}) == Settings()
 
@@ -351,6 +364,19 @@ REFUSED_NAMES = [
         {"TRADINGVIEW_WEBHOOK_SECRETS": SECRET},
         "TRADINGVIEW_WEBHOOK_SECRETS (from environment): unknown name; "
         "did you mean TRADINGVIEW_WEBHOOK_SECRET?",
+    ),
+    (
+        {"TRADINGVIEW_WEBHOK_SECRET": SECRET},
+        "TRADINGVIEW_WEBHOK_SECRET (from environment): unknown name; "
+        "did you mean TRADINGVIEW_WEBHOOK_SECRET?",
+    ),
+    (
+        {"TASTYTRADE_CLIENT_SECRETT": "c"},
+        "TASTYTRADE_CLIENT_SECRETT (from environment): unknown name; did you mean TASTYTRADE_CLIENT_SECRET?",
+    ),
+    (
+        {"TOPSTEP_USERNAME": "c"},
+        "TOPSTEP_USERNAME (from environment): unknown name; did you mean TOPSTEPX_USERNAME?",
     ),
     (
         {"HOST": "0.0.0.0"},

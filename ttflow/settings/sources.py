@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -181,9 +182,14 @@ def _setting(name: str) -> tuple[str, ...] | None:
 
 
 def _refuse_unknown(name: str, source: Callable[[str], str]) -> None:
-    if _setting(name) is None and name.upper().startswith(_OURS):
+    if _setting(name) is None and (name.upper().startswith(_OURS) or _is_slip(name)):
         problem = "unknown name" if _setting(name.upper()) is None else "names are in capitals"
         raise SettingsError(name, source(name), problem, did_you_mean(name.upper(), ENVIRONMENT))
+
+
+def _is_slip(name: str) -> bool:
+    """Whether a name differs by a letter from one of ours that is long enough to be nobody else's."""
+    return bool(get_close_matches(name, ENVIRONMENT, n=1, cutoff=0.95))
 
 
 _FLAGS = {
