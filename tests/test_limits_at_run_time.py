@@ -1,10 +1,13 @@
 """Limits, halts and states that a person changes while the desk runs: inputs like any other."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
+from ttflow.desk import Desk
 from ttflow.engine.orders import day_ends
+from ttflow.errors import RequestError
 from ttflow.order import OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
@@ -155,3 +158,27 @@ def test_an_amount_of_money_is_no_quantity_where_no_operator_reads_it():
 )
 def test_a_day_order_ends_with_its_markets_session(symbol, moment, ends):
     assert day_ends(symbol, datetime(*moment, tzinfo=UTC)) == datetime(*ends, tzinfo=UTC)
+
+
+def test_what_was_set_is_told_in_words():
+    walk = desk()
+    walk.command("limits", scope="desk", limits={"quantity": {"*": "5", "ES": "2"}, "orders_per_day": 20})
+
+    assert walk.rows("notices")[-1].text == (
+        "The limits in desk are quantity 5, quantity of ES 2, orders_per_day 20: a test."
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"quantity": {"*": -1}}, 'The limit quantity."*": is too small; give 0 or more.'),
+        ({"quantty": 5}, "The limit quantty: unknown key; did you mean quantity?"),
+        ({"day_loss": "much"}, "The limit day_loss: is not a number; give a number such as 1.5."),
+    ],
+)
+def test_what_is_no_limit_is_refused_with_what_to_do(limits, told):
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(Desk(Settings()).set_limits(limits))
+
+    assert str(refused.value) == told

@@ -19,6 +19,7 @@ from ttflow.journal import Reader
 from ttflow.order import OrderStatus, Trade
 from ttflow.settings import Settings
 from ttflow.settings.limits import Limits
+from ttflow.settings.refusals import Origin, dotted, refusal
 from ttflow.tradingview import MOST_IMPORTED, written
 
 STEPS = ("accept", "refuse", "partial", "delay")
@@ -161,9 +162,9 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
     try:
         read = Limits.model_validate(dict(limits))
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"])) or "limits"
-        raise RequestError(f"The limit {where} {found['msg']}.") from None
+        wrong = refusal(error, Limits, lambda loc: Origin(dotted(loc), "the request"))
+        told = f"The limit {wrong.key}: {wrong.problem}; {wrong.remedy}"
+        raise RequestError(told if told.endswith("?") else f"{told}.") from None
     return read.model_dump(mode="json", include=set(limits))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -87,7 +87,7 @@ class Commands(Books):
         """Put other limits in force, everywhere or in a group; None brings back those of the settings."""
         row = Override(scope=scope, seq=self.seq, at=self.now, limits=limits, reason=reason)
         self.state.put("overrides", row)
-        what = "those of the settings" if limits is None else ", ".join(f"{k} {v}" for k, v in limits.items())
+        what = "those of the settings" if limits is None else ", ".join(_written(limits))
         self.notice("limits", "warning", f"The limits {where(scope)} are {what or 'none'}: {reason}.")
         self.configure(self.given, self.can)
         self.leave_anew()
@@ -111,6 +111,16 @@ class Commands(Books):
 
 
 _STATES: Mapping[str, TradingState] = {"halt": "halted", "reduce": "reducing", "resume": "active"}
+
+
+def _written(limits: Mapping[str, Any]) -> Iterator[str]:
+    """Limits in words: `quantity 5`, or `quantity of ES 2` where roots have their own."""
+    for name, value in limits.items():
+        if not isinstance(value, Mapping):
+            yield f"{name} {value}"
+            continue
+        for key, bound in value.items():
+            yield f"{name} {bound}" if key == EVERYWHERE else f"{name} of {key} {bound}"
 
 
 def _covers(scope: str, other: str) -> bool:
