@@ -41,7 +41,7 @@ def _strategy(desk: Desk, row: Strategy) -> Row:
         "in_force": judged.in_force,
         "progress": str(judged.verdict.progress) if lives else _on_paper_only(desk, row.strategy),
         "statistics": {
-            mode: record.live.figures()
+            mode: record.figures()
             for mode in ("live", "paper", "backtest")
             if (record := desk.engine.state.record(row.strategy, mode)).live.trades
         },

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ttflow.book.imported import Imported
 from ttflow.book.rows import Episode
 from ttflow.order import Fill, Trade
 from ttflow.stats.live import Live
@@ -26,7 +27,7 @@ class Record:
 
     `samples` are the evidence for a change of mode, one for each signal: of live episodes, and of the honest
     ones of shadow books, which stand beside a live account. `tried` are those of the other episodes on paper,
-    which show how a strategy does and change nothing.
+    which show how a strategy does and change nothing. `imported` is what only a backtest has.
     """
 
     strategy: str
@@ -34,18 +35,30 @@ class Record:
     live: Live = field(default_factory=Live)
     samples: tuple[Sample, ...] = ()
     tried: tuple[Sample, ...] = ()
+    imported: Imported = field(default_factory=Imported)
 
     def after(self, row: Fill | Trade | Episode) -> Record:
         """The record with one more row counted."""
         if isinstance(row, Fill):
             return evolve(self, live=self.live.seen(row.filled_at))
         if isinstance(row, Trade):
-            return evolve(self, live=self.live.after(row))
+            return self._traded(row)
         if not row.signal:
             return evolve(self, live=self.live.closed())
         if row.honest:
             return evolve(self, live=self.live.closed(), samples=pooled(self.samples, sample(row)))
         return evolve(self, live=self.live.closed(), tried=pooled(self.tried, sample(row)))
+
+    def _traded(self, trade: Trade) -> Record:
+        live = self.live.after(trade)
+        if self.mode != "backtest":
+            return evolve(self, live=live)
+        return evolve(self, live=live, imported=self.imported.after(trade))
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure by its name; of a backtest None for those that the order of its import left open."""
+        figures = self.live.figures()
+        return self.imported.figures(figures) if self.mode == "backtest" else figures
 
 
 class Figures(Mapping[str, Any]):
@@ -56,7 +69,7 @@ class Figures(Mapping[str, Any]):
 
     @cached_property
     def _figures(self) -> dict[str, Any]:
-        return self._record.live.figures()
+        return self._record.figures()
 
     def __bool__(self) -> bool:
         return True  # asking for the length would compute them all
