@@ -108,6 +108,20 @@ def test_an_alert_is_kept_decided_and_filled_on_paper(using, journal):
     assert [fill["quantity"] for fill in rows(journal, "fills")] == ["3"]
 
 
+def test_a_desk_says_how_it_is(using, journal):
+    seen = []
+
+    async def work(desk):
+        await desk.send(paper())
+        seen.extend([desk, repr(desk)])
+
+    using(work)
+
+    assert repr(Desk(settings(journal))) == f"<Desk not started, journal {journal}>"
+    assert seen[1] == f"<Desk ok: input 2, journal {journal}>"
+    assert repr(seen[0]) == f"<Desk stopped: input 2, journal {journal}>"
+
+
 @pytest.mark.parametrize(
     "given", [paper(), paper().decode(), json.loads(paper())], ids=["bytes", "text", "mapping"]
 )

@@ -39,6 +39,7 @@ from ttflow.order import OrderStatus
 from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
 from ttflow.settings import Settings
+from ttflow.showing import line
 from ttflow.ticket import Ticket
 from ttflow.webhook import Receipt
 from ttflow.words import plain
@@ -207,6 +208,12 @@ class Desk(Controls):
     ) -> None:
         await self.stop()
 
+    def __repr__(self) -> str:
+        if not hasattr(self, "decider"):
+            return line(self, "not started, journal", str(self.settings.journal))
+        state = "stopped" if self._stopping else self.status
+        return line(self, f"{state}: input {self.journal.last_seq}, journal {self.settings.journal}")
+
     # What comes in
 
     async def keep(self, text: str, alert: Alert) -> Receipt:
@@ -260,13 +267,13 @@ class Desk(Controls):
         if up == (group not in self._lost) or group not in self.settings.groups:
             return
         given = self.settings.groups[group]
-        line = f"{group}: the connection to {given.broker} is"
+        connection = f"{group}: the connection to {given.broker} is"
         if up:
-            said = f"{line} back; it was lost at {self._lost.pop(group):%H:%M:%S} UTC."
+            said = f"{connection} back; it was lost at {self._lost.pop(group):%H:%M:%S} UTC."
         else:
             self._lost[group] = self.clock()
             why = f" ({reason.rstrip('.')})" if reason else ""
-            said = f"{line} lost{why}. What is on its way there is looked up when it is back."
+            said = f"{connection} lost{why}. What is on its way there is looked up when it is back."
         self.tell("connection", "critical" if given.live else "warning", said)
 
     def see_price(self, symbol: str, price: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -90,3 +91,12 @@ def test_a_port_that_is_taken_is_said_in_one_line(start, ttflow):
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "Address already in use" in done.stderr
+
+
+def test_a_taken_port_is_said_with_what_to_do(ttflow):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = ttflow("fake", "tradovate", "--port", port)
+
+    assert done.returncode == 1
+    assert f"Can't serve a fake on port {port}: Address already in use; stop the program" in done.stderr

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ttflow.cli.base import json_option
+from ttflow.errors import RequestError
 
 if TYPE_CHECKING:
     from ttflow.fakes.server import Fake
@@ -43,7 +44,11 @@ async def _serve(made: Fake, port: int, as_json: bool) -> None:
     from ttflow.fakes.server import serve
 
     stopped = stop_signal()
-    served = await serve(made, port)
+    try:
+        served = await serve(made, port)
+    except OSError as error:
+        told = f"{error.strerror or error}; stop the program that has it, or give another --port"
+        raise RequestError(f"Can't serve a fake on port {port}: {told}.") from error
     if as_json:
         told = {"broker": made.name, "address": served.address, "account": made.account}
         click.echo(json.dumps(told))

@@ -145,7 +145,9 @@ class Session:
         why = refusal(data)
         if why or answer.status in (400, 401, 423):
             why = why or f"it answered {answer.status}"
-            self._hopeless = SignInError(f"Tradovate does not let us in: {why}. Look at TRADOVATE_*.")
+            self._hopeless = SignInError(
+                f"Tradovate does not let us in: {why.rstrip('.')}. Look at TRADOVATE_*."
+            )
             raise self._hopeless
         self._take(answer, data)
 
