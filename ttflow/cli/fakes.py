@@ -47,8 +47,8 @@ async def _serve(made: Fake, port: int, as_json: bool) -> None:
     try:
         served = await serve(made, port)
     except OSError as error:
-        told = f"{error.strerror or error}; stop the program that has it, or give another --port"
-        raise RequestError(f"Can't serve a fake on port {port}: {told}.") from error
+        why = f"{error.strerror or error}; stop the program that has it, or give another --port"
+        raise RequestError(f"Can't serve a fake on port {port}: {why}.") from error
     if as_json:
         told = {"broker": made.name, "address": served.address, "account": made.account}
         click.echo(json.dumps(told))
