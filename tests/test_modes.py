@@ -1,15 +1,16 @@
 """Modes by evidence: a strategy that loses goes to paper, and comes back when it earns there."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from ttflow.order import Leg
+from ttflow.order import Leg, Trade
 from ttflow.settings import Settings
 from ttflow.testing import Walk
 from ttflow.ticket import Reason, Status
+from ttflow.tradingview import written
 from ttflow.words import encode
 
 SECRET = ("a-webhook-secret",)
@@ -381,3 +382,97 @@ def test_a_snapshot_of_the_state_brings_the_records_back():
     fresh.fold(written, lambda seq: {})
 
     assert fresh.records == state.records
+
+
+class TestAgainstTheBacktest:
+    """`rule = "baseline"`: an imported backtest that makes 1 % a trade, and live results that fall short."""
+
+    def imported(self, count=120, **strategy):
+        walk = live({"rule": "baseline", **strategy})
+        start = datetime(2024, 1, 2, 15, tzinfo=UTC)
+        trades = [
+            backtested(start + timedelta(hours=place), 3 - place % 2 * 4, place) for place in range(count)
+        ]
+        for first in range(0, count, 50):
+            told = [written(trade) for trade in trades[first : first + 50]]
+            walk.command("import", strategy="walker", source="a list", trades=told)
+        return walk
+
+    def test_what_falls_short_of_it_goes_to_paper_and_the_reason_has_the_figures_of_both(self):
+        walk = self.imported()
+
+        run(walk, LOSES, times=12)
+
+        (change,) = walk.rows("modes")
+        assert change.mode == "paper"
+        assert "a backtest of 120 trades that made 1.00 % each" in change.reason
+
+    def test_what_goes_on_as_in_it_stays(self):
+        walk = self.imported()
+
+        run(walk, (103, 99), times=40)
+
+        assert walk.rows("modes") == []
+        assert standing(walk).verdict.progress.cusum < 1
+
+    def test_without_enough_of_it_the_confidence_rule_judges_and_says_so(self):
+        walk = self.imported(99)
+
+        run(walk, LOSES, times=20)
+
+        (change,) = walk.rows("modes")
+        assert change.reason.endswith("by confidence, for its backtest has 99 of 100 trades")
+
+    def test_it_comes_back_by_the_confidence_rule(self):
+        walk = self.imported()
+        run(walk, LOSES, times=12)
+        walk.tick(after=DAY)
+
+        run(walk, EARNS, times=20)
+
+        assert [change.mode for change in walk.rows("modes")] == ["paper", "live"]
+        assert "sure it earns" in walk.rows("modes")[1].reason
+
+    def test_after_a_change_the_evidence_begins_anew(self):
+        walk = self.imported()
+        run(walk, LOSES, times=3)
+        assert standing(walk).verdict.progress.cusum > 5
+
+        walk.command("mode", strategy="walker", mode="live")
+
+        assert standing(walk).verdict.progress.cusum is None
+
+    def test_a_restart_in_the_middle_changes_nothing(self):
+        straight, broken = self.imported(), self.imported()
+        for number in range(14):
+            for walk in (straight, broken):
+                episode(walk, LOSES[number % 4])
+            broken.restart()
+
+        assert [encode(row) for row in broken.rows("modes")] == [
+            encode(row) for row in straight.rows("modes")
+        ]
+        assert len(straight.rows("modes")) == 1
+        assert broken.desk.engine.state.records == straight.desk.engine.state.records
+
+
+def backtested(at, net, number):
+    """A trade of a backtest, an hour long, from 100: its net result is a percentage."""
+    return Trade(
+        seq=0,
+        trade_id=f"t{number}",
+        strategy="walker",
+        account_group="backtest",
+        account="tradingview",
+        symbol="AAPL",
+        side="long",
+        quantity=Decimal(1),
+        entry_at=at,
+        exit_at=at + timedelta(hours=1),
+        entry_price=Decimal(100),
+        exit_price=Decimal(100 + net),
+        gross_pnl=Decimal(net),
+        commission=Decimal(0),
+        net_pnl=Decimal(net),
+        mode="backtest",
+    )

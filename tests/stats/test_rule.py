@@ -377,6 +377,7 @@ def test_the_defaults_are_those_of_the_pages():
     assert (RULE.least_paper, RULE.promote_at, RULE.haircut_r) == (20, 0.75, 0.1)
     assert (RULE.demote_below, RULE.promote_above) == (0.85, 1.1)
     assert (RULE.dwell_h, RULE.max_changes_per_day, RULE.promote) == (24, 2, "auto")
+    assert RULE.false_alarm == 1000
 
 
 # What it does to strategies: seeded simulations, one trade every eight hours, +1.5 R or -1 R

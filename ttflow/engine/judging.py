@@ -34,7 +34,8 @@ class Judging(Modes):
         mode = self.in_force(strategy)
         judged_as: TradedMode = "live" if mode == "live" else "paper"
         samples = self._since_change(strategy, self.state.record(strategy, judged_as).samples)
-        return Judged(mode, judge(judged_as, samples, self.rule(strategy)))
+        backtest = self.state.record(strategy, "backtest").imported.baseline
+        return Judged(mode, judge(judged_as, samples, self.rule(strategy), backtest))
 
     def tried(self, strategy: str) -> Progress:
         """What a strategy's paper trades say where nothing may change: those of the simulator alone too.

@@ -22,10 +22,11 @@ EVERY = "*"
 LONGEST = 200
 """How many of a strategy's last results a desk remembers, so that no window can be longer."""
 
-Kind = Literal["confidence", "profit_factor"]
+Kind = Literal["confidence", "profit_factor", "baseline"]
 Count = Annotated[Whole, Field(ge=2, le=LONGEST)]
 Sure = Annotated[Seconds, Field(ge=0.5, le=0.999)]
 Ratio = Annotated[Seconds, Field(le=100)]
+Trades = Annotated[Whole, Field(ge=100, le=10_000)]
 Hours = Annotated[Seconds, Field(le=8760)]
 Changes = Annotated[Whole, Field(ge=1, le=20)]
 Money = Annotated[Number, Field(gt=0)]
@@ -38,7 +39,9 @@ class StrategyRule(Section):
     `least` live results make it `demote_at` sure (0.5 to 0.999) that the strategy loses; back when at least
     `least_paper` paper results make it `promote_at` sure that it earns after `haircut_r`, in units of the
     initial risk (without stops: that part of the mean absolute result), is taken off each. `profit_factor`:
-    to paper below `demote_below`, back above `promote_above`, with the same counts.
+    to paper below `demote_below`, back above `promote_above`, with the same counts. `baseline`: to paper once
+    the live results have fallen short of the imported backtest's by more than they do once in `false_alarm`
+    trades while nothing has changed; back as by `confidence`.
 
     Two changes are `dwell_h` hours apart, and there are at most `max_changes_per_day` in 24 hours. `promote`
     says whether the desk promotes by itself or asks a person. `max_loss_day` (realised live loss of one UTC
@@ -55,6 +58,7 @@ class StrategyRule(Section):
     haircut_r: Ratio = 0.1
     demote_below: Ratio = 0.85
     promote_above: Ratio = 1.1
+    false_alarm: Trades = 1000
     dwell_h: Hours = 24.0
     max_changes_per_day: Changes = 2
     promote: Literal["auto", "ask"] = "auto"
@@ -91,6 +95,7 @@ class StrategySettings(Section):
     haircut_r: Ratio | None = None
     demote_below: Ratio | None = None
     promote_above: Ratio | None = None
+    false_alarm: Trades | None = None
     dwell_h: Hours | None = None
     max_changes_per_day: Changes | None = None
     promote: Literal["auto", "ask"] | None = None

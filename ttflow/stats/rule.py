@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from ttflow.settings.rules import LONGEST, Kind, StrategyRule
+from ttflow.stats.baseline import Baseline
 from ttflow.stats.confidence import prob_positive
 from ttflow.words import evolve
 
@@ -21,6 +22,7 @@ Unit = Literal["R", "%"]
 
 _NOISE = 1e-12  # what is smaller, compared with the largest result, is the rounding of floats
 _DAY = timedelta(days=1)
+_NO_BACKTEST = Baseline()
 
 
 class Sample(NamedTuple):
@@ -77,6 +79,10 @@ class Progress:
     while it is live, that it earns after `haircut` (in `unit`) while it is on paper; None for fewer than two
     results. `limit` is what the probability has to reach or, by the profit factor's rule, what the profit
     factor has to pass.
+
+    `rule` is the one that judges. By `baseline` that is how far a live strategy has fallen short of its
+    `backtest`: `cusum` has to reach the limit, both in standard deviations. On paper, and where the backtest
+    can be no baseline, it is the confidence rule; then `unused` says what the backtest lacks.
     """
 
     mode: TradedMode
@@ -89,13 +95,22 @@ class Progress:
     probability: float | None
     haircut: float
     limit: float
+    backtest: Baseline = _NO_BACKTEST
+    cusum: float | None = None
+    unused: str = ""
     due: bool = False
 
     def __str__(self) -> str:
+        return f"{self._short}; its backtest {self.unused}" if self.unused else self._short
+
+    @property
+    def _short(self) -> str:
         count = f"{self.n} of {self.least}" if self.n < self.least else f"{self.n}"
         said = f"{count} {_trades(self.mode, max(self.n, self.least))}"
         if self.profit_factor is not None:
             said = f"{said}, profit factor {_ratio(self.profit_factor)}"
+        if self.rule == "baseline":
+            return said if self.cusum is None else f"{said}, {self._fallen}"
         if self.rule == "confidence":
             return said if self.probability is None else f"{said}, {self._percent} of {_percent(self.limit)}"
         return said if self.profit_factor is None else f"{said}, limit {_ratio(self.limit)}"
@@ -107,14 +122,24 @@ class Progress:
             return f"no {_trades(self.mode, 0)} yet"
         known = self.profit_factor is not None
         factor = f"profit factor {_ratio(self.profit_factor or 0)}" if known else "no losing trade"
-        said = f"last {self.n} {_trades(self.mode, self.n)}: {factor}, {self.mean:+.2f} {self.unit} a trade"
+        last = f"last {self.n} {_trades(self.mode, self.n)}:"
+        if self.rule == "baseline":
+            told = f"a backtest of {self.backtest.trades} trades that made {self.backtest.mean:.2f} % each"
+            return f"{last} {self.mean:+.2f} % a trade, {self._fallen} against {told}"
+        said = f"{last} {factor}, {self.mean:+.2f} {self.unit} a trade"
         if self.rule == "profit_factor":
             return f"{said}; limit {_ratio(self.limit)}"
         if self.probability is None:
             return said
+        unused = f"; by confidence, for its backtest {self.unused}" if self.unused else ""
         cost = f"earns after {self.haircut:.2f} {self.unit} more of costs"
         what = "loses" if self.mode == "live" else cost
-        return f"{said}, {self._percent} sure it {what}; limit {_percent(self.limit)}"
+        return f"{said}, {self._percent} sure it {what}; limit {_percent(self.limit)}{unused}"
+
+    @property
+    def _fallen(self) -> str:
+        """The cusum of its bound, which is in tenths: rounded down, so that it never seems to reach it."""
+        return f"CUSUM {math.floor(10 * (self.cusum or 0.0)) / 10:.1f} of {self.limit:.1f}"
 
     @property
     def _percent(self) -> str:
@@ -134,14 +159,24 @@ class Verdict(NamedTuple):
     progress: Progress
 
 
-def judge(mode: TradedMode, samples: Sequence[Sample], rule: StrategyRule) -> Verdict:
+def judge(
+    mode: TradedMode, samples: Sequence[Sample], rule: StrategyRule, backtest: Baseline = _NO_BACKTEST
+) -> Verdict:
     """Say whether a strategy in `mode` goes to the other one, by its samples in this mode, oldest first.
 
     The last `rule.window` of them count: in R where every one has it, else in percent of the entry's value,
     never in money, which a change of size would bend. A sample that is no number tells nothing and doesn't
     count. Without samples nothing changes. How often modes may change is `next_change`'s.
+
+    By the rule `baseline` a live strategy is held against its `backtest`, with all samples given, in percent,
+    whatever the window. That only the last `LONGEST` are kept hardly matters to a sum that falls back to 0:
+    simulated, a bound for one false alarm in 1000 trades gives one in 935, and one in 920 with all kept.
     """
-    progress = _measured(mode, samples[-rule.window :], rule)
+    unused = backtest.problem if rule.rule == "baseline" and mode == "live" else ""
+    if rule.rule == "baseline" and mode == "live" and not unused:
+        progress = _against(backtest, samples, rule)
+    else:
+        progress = evolve(_measured(mode, samples[-rule.window :], rule), unused=unused)
     other: TradedMode = "paper" if mode == "live" else "live"
     return Verdict(other if progress.due else None, progress.sentence, progress)
 
@@ -166,11 +201,12 @@ def _measured(mode: TradedMode, samples: Sequence[Sample], rule: StrategyRule) -
     mean = math.fsum(values) / n if n else None
     haircut = 0.0 if live or not n else rule.haircut_r * (1 if unit == "R" else _mean_size(values))
     earns = _earns(values, haircut)
+    by_factor = rule.rule == "profit_factor"
     by_confidence = (rule.demote_at, rule.promote_at)
-    bounds = by_confidence if rule.rule == "confidence" else (rule.demote_below, rule.promote_above)
+    bounds = (rule.demote_below, rule.promote_above) if by_factor else by_confidence
     progress = Progress(
         mode=mode,
-        rule=rule.rule,
+        rule="profit_factor" if by_factor else "confidence",
         n=n,
         least=rule.least if live else rule.least_paper,
         profit_factor=_profit_factor(values),
@@ -183,9 +219,32 @@ def _measured(mode: TradedMode, samples: Sequence[Sample], rule: StrategyRule) -
     return evolve(progress, due=_due(progress))
 
 
+def _against(backtest: Baseline, samples: Sequence[Sample], rule: StrategyRule) -> Progress:
+    """A live strategy's results, held against its backtest."""
+    values = _percentages(samples)
+    earns = _earns(values, 0.0)
+    progress = Progress(
+        mode="live",
+        rule="baseline",
+        n=len(values),
+        least=1,
+        profit_factor=_profit_factor(values),
+        mean=math.fsum(values) / len(values) if values else None,
+        unit="%",
+        probability=None if earns is None else 1 - earns,
+        haircut=0.0,
+        limit=backtest.bound(rule.false_alarm),
+        backtest=backtest,
+        cusum=backtest.cusum(values) if values else None,
+    )
+    return evolve(progress, due=_due(progress))
+
+
 def _due(progress: Progress) -> bool:
     if progress.n < progress.least or progress.mean is None:
         return False
+    if progress.rule == "baseline":
+        return progress.cusum is not None and progress.cusum >= progress.limit
     if progress.rule == "confidence":
         return progress.probability is not None and progress.probability >= progress.limit
     factor = progress.profit_factor
@@ -199,7 +258,11 @@ def _results(samples: Sequence[Sample]) -> tuple[Unit, list[float]]:
     known = [sample.r for sample in samples if sample.r is not None and math.isfinite(sample.r)]
     if len(known) == len(samples):
         return "R", known
-    return "%", [sample.pct for sample in samples if math.isfinite(sample.pct)]
+    return "%", _percentages(samples)
+
+
+def _percentages(samples: Sequence[Sample]) -> list[float]:
+    return [sample.pct for sample in samples if math.isfinite(sample.pct)]
 
 
 def _mean_size(values: Sequence[float]) -> float:
