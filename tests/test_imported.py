@@ -120,6 +120,15 @@ def test_a_scale_out_is_one_episode_and_a_long_one_across_others_is_not_guessed_
     assert taken([trade(2, 3), trade(4, 5), trade(1, 6)]).figures()["episodes"] is None
 
 
+def test_of_a_checkpoint_that_did_not_look_at_the_order_only_what_has_none_is_told():
+    written = json.loads(encode(taken([trade(0, 5, 2), trade(6, 9, -1)])))
+    del written["imported"]
+
+    figures = decode(Record, written).after(trade(10, 11)).figures()
+
+    assert (figures["trades"], figures["episodes"], figures["max_drawdown"]) == (3, None, None)
+
+
 def test_it_stands_in_a_checkpoint_and_comes_back_equal():
     record = taken([trade(0, 5, 0.7), trade(1, 6, -0.1), trade(6, 9, 1 / 3), trade(8, 9, side="short")])
 

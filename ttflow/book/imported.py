@@ -77,10 +77,14 @@ class Imported:
             return evolve(self, spans=(), episodes=None)
         return evolve(self, spans=(*others, last._replace(end=trade.exit_at)))
 
-    def figures(self, figures: dict[str, Any]) -> dict[str, Any]:
-        """Of a record's figures those that can be told; None for the others."""
-        told = figures if self.ordered else {**figures, **dict.fromkeys(BY_ORDER)}
-        return {**told, "episodes": self.episodes}
+    def figures(self, figures: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+        """Of a record's figures those that can be told; None for the others.
+
+        `whole` says that all trades of the record are among these; an older checkpoint has some that aren't.
+        """
+        if not (self.ordered and whole):
+            return {**figures, **dict.fromkeys(BY_ORDER)}
+        return {**figures, "episodes": self.episodes}
 
 
 def _told(trade: Trade) -> tuple[float, float, float]:

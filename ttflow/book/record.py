@@ -58,7 +58,9 @@ class Record:
     def figures(self) -> dict[str, Any]:
         """Every figure by its name; of a backtest None for those that the order of its import left open."""
         figures = self.live.figures()
-        return self.imported.figures(figures) if self.mode == "backtest" else figures
+        if self.mode != "backtest":
+            return figures
+        return self.imported.figures(figures, whole=self.imported.baseline.trades == self.live.trades)
 
 
 class Figures(Mapping[str, Any]):
