@@ -13,11 +13,18 @@ from ttflow import access, api
 from ttflow.access import Access, read_token, token_for, token_path
 from ttflow.errors import JournalUnavailable, RequestError
 from ttflow.settings import AccountSettings, Group, Settings, usual_groups
+from ttflow.tradingview import read_trades
 
 SECRET = "a-webhook-secret-nobody-guesses"
 XSS = '<img src=x onerror="alert(1)">'
 TABLES = ("alerts", "tickets", "orders", "fills", "trades", "notices", "modes")
 VIEWS = ("strategies", "groups", "positions")
+LISTED = """Trade #,Type,Date and time,Signal,Price USD,Size (qty),Net P&L USD
+1,Exit long,2026-01-05 10:00,x,105,1,5
+1,Entry long,2026-01-05 09:00,e,100,1,5
+2,Exit long,2026-02-05 10:00,x,97,1,-3
+2,Entry long,2026-02-05 09:00,e,100,1,-3
+"""
 NO_SUCH_ROW = {"status", "error", "message"}
 
 
@@ -194,6 +201,27 @@ def test_what_a_strategy_does_on_paper_can_be_read_where_no_group_is_live(tmp_pa
             == "12 of 20 paper trades, profit factor 0.38, 4 % of 75 %; no account group is live"
         )
         assert visitor.desk.engine.judged_now("walker").verdict.progress.n == 0
+
+    visit(tmp_path, work)
+
+
+def test_of_a_backtest_no_figure_is_told_that_the_order_of_its_import_bends(tmp_path):
+    async def told(visitor):
+        (row,) = (await visitor.ask("/api/strategies")).json["strategies"]
+        return row["statistics"]["backtest"]
+
+    async def work(visitor):
+        early, late = (
+            read_trades(LISTED.replace("2026", year), strategy="trend")[0] for year in ("2024", "2025")
+        )
+        await visitor.desk.import_trades("trend", late, "the later half")
+        figures = await told(visitor)
+        assert (figures["trades"], figures["episodes"], figures["max_drawdown"]) == (2, 2, -3)
+
+        await visitor.desk.import_trades("trend", early, "the earlier half")
+        figures = await told(visitor)
+        assert (figures["trades"], figures["net_profit"], figures["profit_factor"]) == (4, 4, 10 / 6)
+        assert (figures["episodes"], figures["max_drawdown"], figures["sharpe"]) == (None, None, None)
 
     visit(tmp_path, work)
 
