@@ -10,11 +10,14 @@ import socket
 
 import pytest
 from serving import TOKEN, hang_up, visit
+from tornado.httpclient import AsyncHTTPClient
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from ttflow import server as server_module
+from ttflow.desk import Desk
 from ttflow.errors import JournalUnavailable, RequestError
 from ttflow.server import serve
+from ttflow.settings import Settings
 
 SECRET = "a-webhook-secret-nobody-guesses"
 
@@ -282,3 +285,18 @@ def test_it_serves_on_ipv6_too(tmp_path):
         assert (await visitor.ask("/api/alerts")).status == 200
 
     visit(tmp_path, work, host="::1")
+
+
+def test_a_desk_serves_itself_until_it_stops(tmp_path):
+    async def main():
+        desk = Desk(Settings(journal=tmp_path / "ttflow.db", port=0))
+        with pytest.raises(RequestError, match="start it before it serves"):
+            await desk.serve()
+        async with desk:
+            server = await desk.serve()
+            answer = await AsyncHTTPClient().fetch(f"{server.address}/livez")
+        with pytest.raises(ConnectionRefusedError):
+            await AsyncHTTPClient().fetch(f"{server.address}/livez")
+        return answer.code
+
+    assert asyncio.run(main()) == 200
