@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ttflow.settings.rules import LONGEST, Kind, StrategyRule
@@ -47,10 +48,14 @@ def pooled(samples: tuple[Sample, ...], new: Sample) -> tuple[Sample, ...]:
     A further account of a signal that is there already is averaged into its sample, each account with the
     same weight: three accounts that copy one strategy tell one thing, not three.
     """
-    for place in range(len(samples) - 1, -1, -1):
-        if samples[place].signal == new.signal:
-            return (*samples[:place], _averaged(samples[place], new), *samples[place + 1 :])
-    return (*samples, new)[-LONGEST:]
+    signals = [*map(_signal, samples)]
+    if new.signal not in signals:
+        return (*samples, new)[-LONGEST:]
+    place = signals.index(new.signal)
+    return (*samples[:place], _averaged(samples[place], new), *samples[place + 1 :])
+
+
+_signal = attrgetter("signal")
 
 
 def _averaged(one: Sample, other: Sample) -> Sample:
