@@ -9,7 +9,8 @@ group `ttflow.brokers`; the entry point's name is what `broker` says in `[groups
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,17 @@ Call = Literal["submit", "modify", "cancel", "find", "close"]
 
 class NotSent(TtflowError):
     """Raised by an adapter that is certain that nothing of the order left this machine."""
+
+
+@contextmanager
+def before_it_leaves() -> Iterator[None]:
+    """Whatever is raised in here happens before the order is sent, and says so: it becomes NotSent."""
+    try:
+        yield
+    except NotSent:
+        raise
+    except Exception as error:
+        raise NotSent(f"nothing was sent: {error}") from error
 
 
 class Busy(NotSent):

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from ttflow.brokers.base import Capabilities, Link, Moved, NotSent, Report, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.base import (
+    Capabilities,
+    Link,
+    Moved,
+    NotSent,
+    Report,
+    SignInError,
+    Snapshot,
+    Tell,
+    Told,
+    before_it_leaves,
+)
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.projectx.accounts import Accounts
 from ttflow.brokers.projectx.contracts import Contracts
@@ -160,7 +170,7 @@ class ProjectX:
 
     async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
         """Send an order under its id, which is its `customTag`; one with legs is not sent."""
-        with _before_it_leaves():
+        with before_it_leaves():
             if legs:
                 raise NotSent("TopstepX gets no brackets from ttflow: send the legs by themselves")
             account_id = self._accounts.id(order)
@@ -190,7 +200,7 @@ class ProjectX:
         if not same and (seen.filled or seen.fills or order.filled):
             told = "part of the order is filled, so its size can't be changed: withdraw it, send another"
             return _refused(order, told)
-        with _before_it_leaves():
+        with before_it_leaves():
             account_id = self._accounts.id(order)
             size = None if same else int(placing(order, account_id, "")["size"])
             body = changing(order, account_id, seen.number, size=size)
@@ -227,7 +237,7 @@ class ProjectX:
         Its answer names no order, and the order that it makes has no tag: the new market order of that
         contract, on the closing side, is taken as ours.
         """
-        with _before_it_leaves():
+        with before_it_leaves():
             account_id = self._accounts.id(order)
             contract_id = await self._contracts.id_of(order.symbol)
             began = self._clock() - BACK
@@ -275,17 +285,6 @@ class ProjectX:
             return await self.session.ask(call, body, entry=entry)
         except SignInError as error:
             raise NotSent(str(error)) from error
-
-
-@contextmanager
-def _before_it_leaves() -> Iterator[None]:
-    """Whatever is raised in here happens before the order is sent, and says so."""
-    try:
-        yield
-    except NotSent:
-        raise
-    except Exception as error:
-        raise NotSent(f"nothing was sent: {error}") from error
 
 
 def _refused(order: Order, why: str) -> Report:

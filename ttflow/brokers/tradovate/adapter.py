@@ -6,14 +6,13 @@ is raised as it is, and means that nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from ttflow.brokers.base import Capabilities, NotSent, Report, Snapshot, Tell, Working
+from ttflow.brokers.base import Capabilities, NotSent, Report, Snapshot, Tell, Working, before_it_leaves
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate import wire
 from ttflow.brokers.tradovate.login import Login, shared
@@ -79,7 +78,7 @@ class Tradovate:
 
     async def submit(self, order: Order, legs: tuple[Order, ...] = ()) -> Report:
         """Send an order under its id, with its legs as an OSO or an OCO."""
-        with _before_it_leaves():
+        with before_it_leaves():
             call, body = wire.placing(order, legs, self.login.account(order.account))
             await self.login.session.token()
         self._expect(order, *legs)
@@ -98,7 +97,7 @@ class Tradovate:
         seen = await self._known(order)
         if seen is None:
             return await self._absent(order)
-        with _before_it_leaves():
+        with before_it_leaves():
             body = wire.modifying(order, seen.number)
         why = wire.refusal(await self._order("order/modifyorder", body))
         return _refused(order, why) if why else seen.answer()
@@ -127,7 +126,7 @@ class Tradovate:
 
     async def close_position(self, order: Order) -> Report:
         """Let Tradovate close the position in a contract; it withdraws the contract's orders with it."""
-        with _before_it_leaves():
+        with before_it_leaves():
             account = self.login.account(order.account)
             contract_id = await self.login.contract_id(name := wire.name_of(order.symbol))
             await self.login.session.token()
@@ -273,17 +272,6 @@ _ID_FIELDS: Mapping[str, tuple[str, ...]] = {
     "order/placeoco": ("ocoId",),
 }
 """Where the answer of each call has the numbers of the legs, in the order in which they were sent."""
-
-
-@contextmanager
-def _before_it_leaves() -> Iterator[None]:
-    """Whatever is raised in here happens before the order is sent, and says so."""
-    try:
-        yield
-    except NotSent:
-        raise
-    except Exception as error:
-        raise NotSent(f"nothing was sent: {error}") from error
 
 
 def _refused(order: Order, why: str) -> Report:
