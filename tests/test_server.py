@@ -13,11 +13,10 @@ from serving import TOKEN, hang_up, visit
 from tornado.httpclient import AsyncHTTPClient
 from tornado.simple_httpclient import HTTPStreamClosedError
 
+import ttflow as tt
 from ttflow import server as server_module
-from ttflow.desk import Desk
 from ttflow.errors import JournalUnavailable, RequestError
 from ttflow.server import serve
-from ttflow.settings import Settings
 
 SECRET = "a-webhook-secret-nobody-guesses"
 
@@ -287,16 +286,14 @@ def test_it_serves_on_ipv6_too(tmp_path):
     visit(tmp_path, work, host="::1")
 
 
-def test_a_desk_serves_itself_until_it_stops(tmp_path):
+def test_a_script_serves_its_desk_until_it_closes_the_server(tmp_path):
     async def main():
-        desk = Desk(Settings(journal=tmp_path / "ttflow.db", port=0))
-        with pytest.raises(RequestError, match="start it before it serves"):
-            await desk.serve()
-        async with desk:
-            server = await desk.serve()
+        async with tt.Desk(tt.Settings(journal=tmp_path / "ttflow.db")) as desk:
+            server = await tt.serve(desk, port=0)
             answer = await AsyncHTTPClient().fetch(f"{server.address}/livez")
-        with pytest.raises(ConnectionRefusedError):
-            await AsyncHTTPClient().fetch(f"{server.address}/livez")
+            await server.close()
+            with pytest.raises(ConnectionRefusedError):
+                await AsyncHTTPClient().fetch(f"{server.address}/livez")
         return answer.code
 
     assert asyncio.run(main()) == 200

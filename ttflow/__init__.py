@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ttflow.notebook import attach
     from ttflow.order import Fill, Order
     from ttflow.rerun import compare, replay, sweep
+    from ttflow.server import serve
     from ttflow.settings import Settings
     from ttflow.ticket import Ticket
 
@@ -42,6 +43,7 @@ __all__ = [
     "parse_alert",
     "plots",
     "replay",
+    "serve",
     "stats",
     "sweep",
     "testing",
@@ -61,6 +63,7 @@ _HOMES = {
     "compare": "ttflow.rerun",
     "parse_alert": "ttflow.alert",
     "replay": "ttflow.rerun",
+    "serve": "ttflow.server",
     "sweep": "ttflow.rerun",
 }
 

@@ -46,7 +46,6 @@ from ttflow.words import plain
 
 if TYPE_CHECKING:
     from ttflow.rerun.forking import Fork
-    from ttflow.server import Server
 
 log = logging.getLogger("ttflow.desk")
 
@@ -84,7 +83,6 @@ class Desk(Controls):
         self.on_fatal: Callable[[Exception], None] | None = None
         self._listeners: list[Listener] = []
         self._forks: list[Fork] = []
-        self._servers: list[Server] = []
         self.notifier: Notifier | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._lost: dict[str, datetime] = {}
@@ -183,8 +181,6 @@ class Desk(Controls):
 
     async def stop(self) -> None:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
-        for server in self._servers:
-            await server.close()
         self._stopping = True
         for fork in self._forks:
             fork.stop()
@@ -203,20 +199,6 @@ class Desk(Controls):
             await self.notifier.stop()
         if hasattr(self, "reader"):
             self.reader.close()
-
-    async def serve(self, host: str | None = None, port: int | None = None) -> Server:
-        """Serve the webhook, the dashboard and the API until the desk stops, or the Server is closed.
-
-        Host and port are by default the settings'; port 0 takes a free one, and the Server says which. Raises
-        RequestError, one line, where the address can't be had, or the desk doesn't run.
-        """
-        from ttflow.server import serve  # a desk that serves nothing needs none of it
-
-        if not hasattr(self, "decider") or self._stopping:
-            raise RequestError("The desk doesn't run; start it before it serves.")
-        server = await serve(self, host, port)
-        self._servers.append(server)
-        return server
 
     async def __aenter__(self) -> Self:
         return await self.start()
