@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ttflow import deciding
 from ttflow.book.ranges import MINUTES, Ranges
 from ttflow.book.rows import Price
+from ttflow.book.state import State
 from ttflow.desk import Desk
 from ttflow.inputs import Kind
 from ttflow.settings import Settings
@@ -105,6 +106,18 @@ def test_the_highest_and_the_lowest_of_one_input_count():
     assert (row.low, row.high) == (11, 11)
     ranges = walk.desk.engine.state.ranges["AAPL"]
     assert (ranges.frames[0].bars, ranges.frames[0].average) == (1, 5)
+
+
+def test_what_was_undone_makes_no_bar():
+    state = State()
+    for row in streamed([(60, 4, 0, 0)] * 3):
+        state.put("prices", row)
+        if row.seq == 2:
+            state.undo()
+        state.take()
+
+    # The first minute is over; the second was undone, and the third runs.
+    assert state.ranges["ES1!"].average(1).bars == 1
 
 
 @given(
