@@ -40,8 +40,7 @@ class Tradovate:
     """An adapter (see `ttflow.brokers.base.Broker`). Accounts are named as Tradovate names them.
 
     5,000 requests an hour are published; this sends 160 in a minute at most, of which half come back over
-    the next, so fewer than 4,900 in an hour. It gives no prices, since market data needs a subscription of
-    its own.
+    the next, so fewer than 4,900 in an hour. Prices are those of users who have market data.
     """
 
     capabilities = Capabilities(
@@ -170,7 +169,11 @@ class Tradovate:
         return tuple(told)
 
     async def watch(self, symbols: frozenset[str]) -> None:
-        """Nothing: Tradovate's prices need a subscription of their own."""
+        """Tell a `Quote` whenever one of the symbols trades; nothing to a user without market data.
+
+        Returns at once: whatever is asked for is asked for aside.
+        """
+        self.login.watch(self, symbols)
 
     # Orders
 

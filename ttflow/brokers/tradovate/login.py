@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from ttflow.brokers.base import Link, SignInError, Tell
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate.mirror import Mirror, Seen
+from ttflow.brokers.tradovate.prices import Prices
 from ttflow.brokers.tradovate.session import Pace, Session
 from ttflow.brokers.tradovate.stream import Stream
 from ttflow.settings.sections import Tradovate as Credentials
@@ -38,7 +39,7 @@ class Member(Protocol):
 
 
 class Login:
-    """A session with its stream and all the orders that it shows; open while any member is."""
+    """A session with its stream, all the orders that it shows, and its prices; open while any member is."""
 
     def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
         self.pace = pace
@@ -55,6 +56,7 @@ class Login:
         self.contracts: dict[int, str] = {}
         self.contract_ids: dict[str, int] = {}
         self._stream: Stream | None = None
+        self.prices: Prices | None = None
 
     @property
     def in_sync(self) -> bool:
@@ -79,6 +81,8 @@ class Login:
             self._do(self._stream.run())
             await self._stream.ready
             self._do(self.session.keep())
+            self.prices = Prices(self.session, self.contract_id, self.pace)
+            self._do(self.prices.run())
         except BaseException:
             await self._end()
             raise
@@ -96,6 +100,7 @@ class Login:
             if member not in self._members:
                 return
             self._members.remove(member)
+            self.watch(member, frozenset())
             if not self._members:
                 await self._end()
 
@@ -111,6 +116,11 @@ class Login:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def watch(self, member: Member, symbols: frozenset[str]) -> None:
+        """Tell a group what these symbols trade at, from now on; returns at once."""
+        if self.prices:
+            self.prices.watch(member, symbols)
 
     # What the stream tells
 

@@ -57,11 +57,15 @@ class Pace:
 
 
 class Session:
-    """One user's session at one address; `user_id` is known once it has signed in."""
+    """One user's session at one address; `user_id` is known once it has signed in.
+
+    `market_token` opens the market data, as long as the session does; None for a user who has none.
+    """
 
     def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
         self.wire = Wire(address, answer_s=pace.answer_s)
         self.user_id: int | None = None
+        self.market_token: str | None = None
         self._credentials, self._pace = credentials, pace
         self._token: str | None = None
         self._ends = self._barred_until = 0.0
@@ -78,7 +82,7 @@ class Session:
 
     async def close(self) -> None:
         """Forget the token and close the connections; nothing is sent until the next `open`."""
-        self._token = None
+        self._token = self.market_token = None
         await self.wire.close()
 
     async def token(self) -> str:
@@ -180,6 +184,8 @@ class Session:
         if answer.status != 200 or not isinstance(data, Mapping) or not data.get("accessToken"):
             raise Unreadable(f"Tradovate answered {answer.status} without a token")
         self._token = str(data["accessToken"])
+        if data.get("mdAccessToken"):
+            self.market_token = str(data["mdAccessToken"])
         self.user_id = data.get("userId", self.user_id)
         self._lifetime_s = _lifetime(answer, data)
         self._ends = _now() + self._lifetime_s

@@ -118,6 +118,19 @@ def fill_of(entity: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "at": at.isoformat()} if (at := moment(entity.get("timestamp"))) else told
 
 
+def traded_at(quote: Mapping[str, Any], since: datetime) -> Decimal | None:
+    """What a quote says that its contract was last traded at; None where it says none, or is of before.
+
+    Any of a quote's entries may be absent, and an entry's price too (Tradovate's market data reference).
+    """
+    at, entries = moment(quote.get("timestamp")), quote.get("entries")
+    trade = entries.get("Trade") if isinstance(entries, Mapping) else None
+    price = trade.get("price") if isinstance(trade, Mapping) else None
+    if at is None or at < since or not isinstance(price, int | Decimal) or isinstance(price, bool):
+        return None
+    return Decimal(price)
+
+
 def moment(written: Any) -> datetime | None:
     """Read a time, UTC where it names no zone; None for anything that is none."""
     try:

@@ -6,29 +6,39 @@ The one rule: an answer goes out before the events that it caused, unless a faul
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 from ttflow.fakes import exchange
-from ttflow.fakes.exchange import Execution, Placed
+from ttflow.fakes.exchange import Exchange, Execution, Placed
 from ttflow.fakes.server import Fake, utc_now
 from ttflow.fakes.tradovate.entities import Entities, stamp
 from ttflow.symbols import contract
 from ttflow.words import OrderType, Side
 
 if TYPE_CHECKING:
+    from ttflow.fakes.tradovate.market import MarketData
     from ttflow.fakes.tradovate.socket import Socket
 
 ACCOUNT, ACCOUNT_ID, USER_ID = "DEMO12345", 123456, 7
+MARKET = "MD"
+"""What a token for market data begins with; the rest of it is the session's token."""
 
+MARKET_FAULTS: Mapping[str, str] = {
+    "no_market_token": "give no token for market data with the next sign-in or renewal",
+    "refuse_quotes": "refuse the next subscription to quotes",
+    "close_market_data": "close the market data at once",
+    "silent_market_data": "let the market data fall silent, without closing it",
+}
 OWN_FAULTS: Mapping[str, str] = {
     "penalty": "answer the next sign-in or order with a ticket to wait with",
     "captcha": "answer the next sign-in or order with a ticket that only a person can use",
     "reject_later": "take the next order, then reject it when its risk is checked",
     "shutdown": "tell the stream that the server shuts down, and close it",
+    **MARKET_FAULTS,
 }
 
 TYPES = {
@@ -37,6 +47,17 @@ TYPES = {
     "Stop": OrderType.STOP,
     "StopLimit": OrderType.STOP_LIMIT,
 }
+
+
+class Market(Exchange):
+    """An exchange that tells its prices too, to `quoted`."""
+
+    quoted: Callable[[str], None]
+
+    def price(self, symbol: str, price: Decimal) -> None:
+        """Tell what a symbol trades at."""
+        super().price(symbol, price)
+        self.quoted(symbol)
 
 
 @dataclass
@@ -65,23 +86,25 @@ class Tradovate(Fake):
         late_s: float = 0.2,
     ) -> None:
         super().__init__("tradovate", ACCOUNT, OWN_FAULTS)
+        self.exchange: Market = Market(utc_now)
         self.lifetime_s, self.penalty_s, self.beat_s = lifetime_s, penalty_s, beat_s
         self.patience_s, self.slow_s, self.late_s = patience_s, slow_s, late_s
         self.sessions: list[Session] = []
         self.tickets: dict[str, tuple[str, Any, datetime]] = {}
         self.sockets: set[Socket] = set()
+        self.markets: set[MarketData] = set()
         self.entities = Entities(self.exchange, ACCOUNT_ID, USER_ID)
         self._waiting: list[tuple[str, str, dict[str, Any]]] = []
         self._backwards = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self.exchange.tell = self._note
+        self.exchange.tell, self.exchange.quoted = self._note, self._quote
         self.faults.asked = self._strike
 
     def close(self) -> None:
         """Stop what is still to happen, and close the streams."""
         for task in self._tasks:
             task.cancel()
-        for socket in tuple(self.sockets):
+        for socket in (*self.sockets, *self.markets):
             socket.close()
 
     # Sessions
@@ -99,9 +122,10 @@ class Tradovate(Fake):
     def _token(self, session: Session, name: str) -> dict[str, Any]:
         token, ends = f"T{self.exchange.number()}", utc_now() + timedelta(seconds=self.lifetime_s)
         session.tokens[token] = ends
+        market = {} if self.faults.take("no_market_token") else {"mdAccessToken": f"{MARKET}{token}"}
         return {
             "accessToken": token,
-            "mdAccessToken": f"MD{token}",
+            **market,
             "expirationTime": stamp(ends),
             "userStatus": "Active",
             "userId": USER_ID,
@@ -117,7 +141,18 @@ class Tradovate(Fake):
         found = (one for one in self.sessions if token in one.tokens)
         return next((one for one in found if one.tokens[token] > utc_now()), None)
 
+    def market_until(self, token: str) -> datetime | None:
+        """When a token for market data ends; None for one that is none, or has ended."""
+        kind, opens, session = token.partition(MARKET)
+        found = (one.tokens[session] for one in self.sessions if session in one.tokens)
+        ends = next(found, None) if opens and not kind else None
+        return ends if ends and ends > utc_now() else None
+
     # Events
+
+    def _quote(self, symbol: str) -> None:
+        for market in tuple(self.markets):
+            market.quoted(symbol)
 
     def _note(self, event: exchange.Event) -> None:
         if isinstance(event, Execution):
@@ -157,10 +192,12 @@ class Tradovate(Fake):
         task.add_done_callback(self._tasks.discard)
 
     def _strike(self, kind: str) -> None:
-        """Let a fault of the stream strike at once, where there is one."""
+        """Let a fault of a stream strike at once, where there is one."""
         for socket in tuple(self.sockets):
             if kind in ("close_socket", "shutdown", "no_heartbeat") and self.faults.take(kind):
                 socket.fail(kind)
+        for market in tuple(self.markets):
+            market.struck()
 
     # Orders
 

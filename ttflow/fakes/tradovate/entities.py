@@ -13,6 +13,7 @@ from typing import Any
 
 from ttflow.fakes.exchange import Exchange, Execution, Placed, plain_number
 from ttflow.fakes.server import utc_now
+from ttflow.instrument import instrument, root
 
 Entity = dict[str, Any]
 
@@ -112,6 +113,19 @@ class Entities:
         if name not in self._ids:
             self._ids[name] = self._exchange.number()
         return self._ids[name]
+
+    def quote(self, name: str) -> Entity:
+        """What a contract is at: a tick around its last trade; without one, that there is none."""
+        entries: dict[str, Entity] = {"TotalTradeVolume": {"size": 0}}
+        if (price := self._exchange.prices.get(root(name))) is not None:
+            tick = instrument(name).tick_size
+            entries = {
+                "Bid": {"price": plain_number(price - tick), "size": 7},
+                "Offer": {"price": plain_number(price + tick), "size": 12},
+                "Trade": {"price": plain_number(price), "size": 2},
+                "TotalTradeVolume": {"size": 4118},
+            }
+        return {"timestamp": stamp(utc_now()), "contractId": self.id_of(name), "entries": entries}
 
     def order(self, order: Placed) -> Entity:
         """An order, without its terms."""

@@ -137,9 +137,20 @@ CALLS: Mapping[str, tuple[Fields, tuple[str, ...]]] = {
 """Every call with a body: its fields, and those that are required."""
 
 
+_CONTRACT: tuple[Fields, tuple[str, ...]] = (
+    {"symbol": lambda value: _whole(value) or _text(64)(value)},
+    ("symbol",),
+)
+MARKET_DATA: Mapping[str, tuple[Fields, tuple[str, ...]]] = {
+    "md/subscribequote": _CONTRACT,
+    "md/unsubscribequote": _CONTRACT,
+}
+"""The calls of the market data: a contract by its name or its id."""
+
+
 def violations(call: str, body: Any) -> list[dict[str, str]]:
     """What is wrong with a call's body, as Tradovate tells it; empty where nothing is."""
-    fields, needed = CALLS[call]
+    fields, needed = CALLS.get(call) or MARKET_DATA[call]
     if not isinstance(body, Mapping):
         return [_violation("body", "an object is expected", body)]
     without_ticket = {name: value for name, value in body.items() if name != "p-ticket"}

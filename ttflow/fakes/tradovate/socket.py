@@ -1,4 +1,4 @@
-"""The fake's WebSocket: frames `o`, `h`, `a[…]`, requests in four lines, events of what happens.
+"""The fake's WebSockets: frames `o`, `h`, `a[…]`, requests in four lines, events of what happens.
 
 The one rule: a client that is not signed in hears nothing, and one that falls silent is hung up on.
 """
@@ -6,6 +6,7 @@ The one rule: a client that is not signed in hears nothing, and one that falls s
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from decimal import Decimal
 from time import monotonic
 from typing import Any
@@ -21,14 +22,22 @@ from ttflow.fakes.tradovate.schema import violations
 SHUTDOWN = {"e": "shutdown", "d": {"reasonCode": "Maintenance", "reason": "the fake was told to"}}
 
 
-class Socket(WebSocketHandler):
-    """One client's stream."""
+class Framed(WebSocketHandler):
+    """One client's WebSocket, whatever is asked over it."""
 
     def initialize(self, fake: Tradovate) -> None:
         """Remember the fake."""
         self.fake = fake
         self.session: Session | None = None
-        self.synced = self.mute = False
+        self.mute = False
+
+    @abstractmethod
+    async def asked(self, call: str, query: str, body: str) -> tuple[int, Any]:
+        """Do a request; returns its status and data. Raises Dropped where the line is to be cut."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """The client is gone."""
 
     def open(self, *args: str, **kwargs: str) -> None:
         """Greet, and begin to beat."""
@@ -41,12 +50,16 @@ class Socket(WebSocketHandler):
     def on_close(self) -> None:
         """Forget the client."""
         self._beat.stop()
-        self.fake.sockets.discard(self)
+        self.forget()
 
     def _tick(self) -> None:
         if monotonic() - self._heard_at > self.fake.patience_s:
             self.close(1000, "no heartbeat")
             return
+        self.beat()
+
+    def beat(self) -> None:
+        """Say that the line is open."""
         self._send("h")
 
     def _send(self, frame: str) -> None:
@@ -55,16 +68,11 @@ class Socket(WebSocketHandler):
         try:
             self.write_message(frame)
         except WebSocketClosedError:
-            self.fake.sockets.discard(self)
+            self.forget()
 
     def tell(self, *items: Any) -> None:
         """Send responses and events in one frame."""
         self._send("a" + json.dumps(items, default=_number))
-
-    def props(self, kind: str, change: str, entity: dict[str, Any]) -> None:
-        """Send an event of an entity to a client that is in sync."""
-        if self.synced:
-            self.tell({"e": "props", "d": {"entityType": kind, "eventType": change, "entity": entity}})
 
     def fail(self, kind: str) -> None:
         """Do what a fault of the stream wants."""
@@ -85,7 +93,7 @@ class Socket(WebSocketHandler):
             self.tell({"s": 400, "i": 0, "d": "a request is four lines: call, number, query, body"})
             return
         try:
-            status, data = await self._ask(call.lower(), query, body)
+            status, data = await self.asked(call.lower(), query, body)
         except Dropped:
             self.close()
             return
@@ -93,7 +101,23 @@ class Socket(WebSocketHandler):
         self.tell(answer if data is None else {**answer, "d": data})
         self.fake.flush()
 
-    async def _ask(self, call: str, query: str, body: str) -> tuple[int, Any]:
+
+class Socket(Framed):
+    """The stream of what happens to a user's orders."""
+
+    synced = False
+
+    def forget(self) -> None:
+        """The client is gone."""
+        self.fake.sockets.discard(self)
+
+    def props(self, kind: str, change: str, entity: dict[str, Any]) -> None:
+        """Send an event of an entity to a client that is in sync."""
+        if self.synced:
+            self.tell({"e": "props", "d": {"entityType": kind, "eventType": change, "entity": entity}})
+
+    async def asked(self, call: str, query: str, body: str) -> tuple[int, Any]:
+        """Sign in, get in sync, or do one of the calls that REST has too."""
         if call == "authorize":
             self.fake.heard(call)
             self.session = self.fake.session(body.strip().strip('"'))
