@@ -32,8 +32,11 @@ def alert(action, **fields):
 ENTRY = alert("buy", quantity=2, stop_loss={"offset": 10}, take_profit={"offset": 20})
 
 
-def trade(folder, work, *faults):
-    """Serve a fake at 5000, start a desk that trades there live, and let `work` use both."""
+def trade(folder, work, *faults, **also):
+    """Serve a fake at 5000, start a desk that trades there live, and let `work` use both.
+
+    `also` goes into the settings beside the group.
+    """
 
     async def main():
         served = await serve(TradovateFake(penalty_s=0.05, late_s=0.05, slow_s=0.1))
@@ -44,7 +47,7 @@ def trade(folder, work, *faults):
             "broker": "tradovate",
             "live": True,
             "sides": "both",
-            "strategies": ("walker",),
+            "strategies": ("walker", "careful"),
             "base_url": served.address,
         }
         settings = Settings.model_validate(
@@ -52,7 +55,8 @@ def trade(folder, work, *faults):
                 "journal": folder / "ttflow.db",
                 "secrets": ("a-webhook-secret",),
                 "credentials": {"tradovate": CREDENTIALS},
-                "groups": {"desk": group},
+                "groups": {"desk": group, "paper": {"broker": "simulator"}},
+                **also,
             }
         )
         try:
@@ -147,5 +151,89 @@ def test_whatever_goes_wrong_at_an_entry_the_position_ends_flat_and_guarded_unti
 
         assert fake.exchange.net("DEMO12345", "ESZ6") == 0
         check_the_laws(desk, fake)
+
+    trade(tmp_path, work)
+
+
+# Prices
+
+
+CAREFUL = {"strategies": {"careful": {"limits": {"quote_s": 20}}}}
+
+
+def ticket(desk, receipt):
+    (row,) = desk.reader.rows("tickets", alert_id=receipt.alert_id)
+    return row
+
+
+def quoted(desk):
+    """What the broker's own prices say that things are at."""
+    return {row.symbol: row.price for row in desk.engine.state.prices.values() if row.streamed_at}
+
+
+async def tick(fake, price):
+    fake.exchange.price("ESZ2026", Decimal(price))
+    fake.flush()
+
+
+def test_a_limit_on_the_age_of_quotes_is_kept_by_the_brokers_own(tmp_path):
+    async def work(desk, fake):
+        before = await desk.send(alert("buy", strategy="careful", quantity=1, id="before"))
+        await desk.send(ENTRY)
+        await until(lambda: quoted(desk) == {"ESZ2026": 5000})
+        after = await desk.send(alert("buy", strategy="careful", quantity=1, id="after"))
+
+        assert ticket(desk, before)["reason"] == "STALE_QUOTE"
+        await until(lambda: ticket(desk, after)["status"] == "filled")
+        check_the_laws(desk, fake)
+
+    trade(tmp_path, work, **CAREFUL)
+
+
+def test_without_market_data_that_limit_lets_nothing_in_and_all_else_goes_on(tmp_path):
+    async def work(desk, fake):
+        await desk.send(ENTRY)
+        await until(lambda: protected(desk, fake))
+        denied = await desk.send(alert("buy", strategy="careful", quantity=1, id="denied"))
+        await desk.send(alert("exit"))
+        await until(lambda: held(desk) == 0 and not working(fake))
+
+        assert ticket(desk, denied)["reason"] == "STALE_QUOTE"
+        assert quoted(desk) == {}
+        check_the_laws(desk, fake)
+
+    trade(tmp_path, work, "no_market_token", **CAREFUL)
+
+
+def test_a_paper_order_is_filled_by_the_brokers_prices(tmp_path):
+    async def work(desk, fake):
+        await desk.send(ENTRY)
+        await until(lambda: quoted(desk))
+        resting = {"account_group": "paper", "strategy": "tester", "order_type": "limit", "limit_price": 4995}
+        receipt = await desk.send(alert("buy", quantity=1, id="resting", **resting))
+        assert ticket(desk, receipt)["status"] == "ordered"
+        await tick(fake, "4994.75")
+        await until(lambda: ticket(desk, receipt)["status"] == "filled")
+
+        (fill,) = desk.reader.rows("fills", account_group="paper")
+        assert fill["price"] == "4995"
+
+    trade(tmp_path, work)
+
+
+def test_a_trailing_stop_follows_the_brokers_prices(tmp_path):
+    async def work(desk, fake):
+        await desk.send(alert("buy", quantity=2, stop_loss={"offset": 10, "trail": True}))
+        await until(lambda: held(desk) == 2 and levels(fake) == [4990])
+        await until(lambda: quoted(desk))
+        await tick(fake, 5020)
+        await until(lambda: levels(fake) == [5010])
+        await tick(fake, 5009)
+        await until(lambda: held(desk) == 0 and not working(fake))
+
+        check_the_laws(desk, fake)
+
+    def levels(fake):
+        return [row["stop_price"] for row in fake.exchange.state()["orders"] if row["status"] == "working"]
 
     trade(tmp_path, work)

@@ -127,6 +127,21 @@ def test_a_watched_symbol_is_quoted_when_it_trades_and_no_other():
     bench(work)
 
 
+def test_what_an_order_is_sent_for_is_watched_from_then_on():
+    async def work(at):
+        at.price(5000)
+        broker = await at.opened()
+        await broker.watch(MNQ)
+        await broker.submit(order())
+        await at.until(lambda: told(at, 5000))
+        assert subscribed(at) == [{"ESZ6", "MNQZ6"}]
+
+        await broker.watch(MNQ)
+        await at.until(lambda: subscribed(at) == [{"MNQZ6"}])
+
+    bench(work)
+
+
 def test_what_is_watched_again_is_told_again():
     async def work(at):
         broker = await watched(at)

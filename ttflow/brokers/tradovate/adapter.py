@@ -59,6 +59,7 @@ class Tradovate:
         self.tell: Tell = lambda told: None
         self.account_ids: frozenset[int] = frozenset()
         self._names = tuple(account.name for account in group.accounts)
+        self._watched: frozenset[str] = frozenset()
 
     async def open(self, tell: Tell) -> None:
         """Sign in, or share who is; returns when in sync. Raises SignInError for an unknown account too."""
@@ -80,6 +81,7 @@ class Tradovate:
         with before_it_leaves():
             call, body = wire.placing(order, legs, self.login.account(order.account))
             await self.login.session.token()
+        self._watch(self._watched | {order.symbol})  # a stop may have to follow the price from its fill on
         self._expect(order, *legs)
         data = await self._order(call, body)
         if why := wire.refusal(data):
@@ -171,8 +173,13 @@ class Tradovate:
     async def watch(self, symbols: frozenset[str]) -> None:
         """Tell a `Quote` whenever one of the symbols trades; nothing to a user without market data.
 
-        Returns at once: whatever is asked for is asked for aside.
+        What an order is sent for is watched from then on, until the next call of this. Returns at once:
+        whatever is asked for is asked for aside.
         """
+        self._watch(symbols)
+
+    def _watch(self, symbols: frozenset[str]) -> None:
+        self._watched = symbols
         self.login.watch(self, symbols)
 
     # Orders
