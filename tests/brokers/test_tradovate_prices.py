@@ -121,6 +121,7 @@ def test_a_watched_symbol_is_quoted_when_it_trades_and_no_other():
         await at.until(at.quotes)
 
         assert at.quotes() == [Quote(symbol="MNQZ2026", price=Decimal(20_001))]
+        assert at.fake.requests["md/subscribequote"] == 2
         assert at.fake.requests["md/unsubscribequote"] == 1
         assert at.fake.requests["auth/accesstokenrequest"] == 1
 

@@ -66,7 +66,8 @@ class Framed(WebSocketHandler):
         if self.mute:
             return
         try:
-            self.write_message(frame)
+            # One that goes away meanwhile shows as a closed line; nobody waits for the writing itself.
+            self.write_message(frame).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
         except WebSocketClosedError:
             self.forget()
 
