@@ -278,6 +278,18 @@ def test_a_price_is_known_only_while_the_line_is_open_and_subscriptions_come_bac
     bench(work, IMPATIENT)
 
 
+def test_the_line_is_told_that_we_live():
+    async def work(at):
+        await watched(at)
+        (line,) = at.fake.markets
+        began = line._heard_at
+        await at.until(lambda: line._heard_at > began + 0.5)
+
+        assert at.fake.markets == {line}
+
+    bench(work, patience_s=0.2)
+
+
 def test_a_line_that_ends_with_its_token_is_opened_again_with_the_renewed_one():
     async def work(at):
         broker = await watched(at)
@@ -470,7 +482,7 @@ def test_an_answer_to_the_token_that_is_neither_yes_nor_no_is_tried_again(monkey
     bench(work)
 
 
-def test_market_data_that_does_not_answer_the_token_is_given_up_and_tried_again(monkeypatch):
+def test_market_data_that_does_not_answer_the_token_is_given_up_and_tried_again(monkeypatch, caplog):
     async def work(at):
         authorize, mute = at.fake.market_until, []
 
@@ -484,6 +496,9 @@ def test_market_data_that_does_not_answer_the_token_is_given_up_and_tried_again(
         await watched(at)
 
         assert at.fake.requests["md/authorize"] == 2
+        assert warnings(caplog) == [
+            "Tradovate's market data is lost: its token was not answered within 0.2 s"
+        ]
 
     class Silent(Exception):
         """The request is swallowed."""
@@ -527,6 +542,20 @@ def test_prices_end_with_the_session_and_come_back_with_it():
         await at.until(lambda: told(at, 5000))
 
         assert len(at.fake.markets) == 1
+
+    bench(work)
+
+
+def test_a_session_without_market_data_does_not_use_the_token_of_the_one_before(caplog):
+    async def work(at):
+        broker = await watched(at)
+        await broker.close()
+        at.fault("no_market_token")
+        await broker.open(at.told.append)
+        await broker.watch(ES)
+        await at.until(lambda: "no token for market data" in caplog.text)
+
+        assert at.fake.requests["md/authorize"] == 1
 
     bench(work)
 

@@ -145,8 +145,11 @@ class Prices:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _sign_in(self, line: Line, token: str) -> None:
-        async with asyncio.timeout(self._pace.answer_s):
-            status, data = await line.ask("authorize", token, self._take)
+        try:
+            async with asyncio.timeout(self._pace.answer_s):
+                status, data = await line.ask("authorize", token, self._take)
+        except TimeoutError:
+            raise Lost(f"its token was not answered within {self._pace.answer_s:g} s") from None
         self._heed(status, data)
         if status in (401, 403):
             self._refused = token
