@@ -466,7 +466,7 @@ async def test_an_order_that_was_changed_is_found_and_withdrawn_by_its_first_num
         first = await desk.broker.submit(limit("tt-1", 90))
         await desk.broker.modify(limit("tt-1", 91))
         order = limit("tt-1", 91, broker_order_id=first.broker_order_id)
-        desk.broker._events.current.clear()  # as after a restart
+        desk.broker._events.numbers.clear()  # as after a restart
 
         assert (await desk.broker.find(order)).outcome == "accepted"
         await desk.broker.cancel(order)
@@ -537,7 +537,7 @@ async def test_what_was_changed_is_withdrawn_under_its_new_number():
 async def test_a_number_that_the_broker_does_not_know_does_not_keep_an_order_standing():
     async with line() as desk:
         await desk.broker.submit(limit("tt-1", 90))
-        desk.broker._events.current.clear()
+        desk.broker._events.numbers.clear()
 
         await desk.broker.cancel(limit("tt-1", 90, broker_order_id="999999"))
 
@@ -594,35 +594,6 @@ async def test_what_never_arrived_is_not_found_with_what_the_account_holds():
         assert (report.outcome, report.net) == ("not_found", "-3")
         assert withdrawn == report
         assert (await desk.broker.find(an_order("tt-9", "NQZ2026"))).net == "0"
-
-
-@walked
-async def test_an_old_order_is_found_behind_many_pages():
-    async with line() as desk:
-        await desk.broker.submit(an_order("first"))
-        desk.broker._accounts._live = nothing  # as on the day after
-        for count in range(120):
-            desk.fake.take(read_order({**sold(1), "external-identifier": f"later-{count}"}))
-
-        assert (await desk.broker.find(an_order("first"))).outcome == "filled"
-
-
-async def nothing(account):
-    return []
-
-
-@walked
-async def test_an_order_of_a_bracket_is_found_where_only_brackets_are_listed():
-    async with line() as desk:
-        desk.price("ESZ2026", 100)
-        await desk.broker.submit(limit("tt-1", 95), BRACKET)
-
-        async def hidden(account, since):
-            return {}
-
-        desk.broker._accounts.orders = hidden
-
-        assert (await desk.broker.find(BRACKET[1])).outcome == "accepted"
 
 
 @walked

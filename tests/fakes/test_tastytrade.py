@@ -248,6 +248,62 @@ async def test_history_comes_in_pages_newest_first():
     assert later["data"]["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        ("per-page=201", "per-page"),
+        ("per-page=0", "per-page"),
+        ("per-page=many", "per-page"),
+        ("page-offset=-1", "page-offset"),
+        ("sort=desc", "sort"),
+        ("start-date=yesterday", "start-date"),
+        ("end-at=now", "end-at"),
+    ],
+)
+@walked
+async def test_a_search_that_is_asked_wrongly_is_refused(asked, wrong):
+    async with client() as one:
+        status, told = await one.ask("GET", f"{ORDERS}?{asked}")
+
+    assert (status, told["error"]["errors"][0]["domain"]) == (400, wrong)
+
+
+@walked
+async def test_a_search_says_where_it_begins_from_the_version_on_that_wants_it():
+    async with client() as one:
+        newest = {"Accept-Version": "20261012"}
+        assert (await one.ask("GET", ORDERS, **newest))[0] == 400
+        assert (await one.ask("GET", f"{ORDERS}?start-date=2020-01-01", **newest))[0] == 200
+        assert (await one.ask("GET", ORDERS, **{"Accept-Version": "20251101"}))[0] == 200
+
+
+@walked
+async def test_the_live_orders_come_in_pages_of_a_hundred_and_by_their_statuses():
+    async with client() as one:
+        for place in range(101):
+            await one.ask("POST", ORDERS, changed(LIMIT, external_identifier=f"{place}"))
+        await one.ask("POST", ORDERS, MARKET)
+        first = (await one.ask("GET", f"{ORDERS}/live"))[1]
+        filled = (await one.ask("GET", f"{ORDERS}/live?status[]=Filled&status[]=Expired"))[1]
+
+    assert (len(first["data"]["items"]), first["pagination"]["total-items"]) == (100, 102)
+    assert [item["external-identifier"] for item in filled["data"]["items"]] == ["mine"]
+
+
+@walked
+async def test_complex_orders_come_in_pages_newest_first():
+    pair = {"type": "OCO", "orders": [LIMIT, changed(LIMIT, price="80")]}
+    async with client() as one:
+        for _ in range(3):
+            await one.ask("POST", "/accounts/5WT00001/complex-orders", pair)
+        paths = [f"/accounts/5WT00001/complex-orders?per-page=2&page-offset={page}" for page in (0, 1)]
+        pages = [(await one.ask("GET", path))[1]["data"]["items"] for path in paths]
+
+    numbers = [item["id"] for page in pages for item in page]
+    assert [len(page) for page in pages] == [2, 1]
+    assert numbers == sorted(numbers, reverse=True)
+
+
 # The stream
 
 

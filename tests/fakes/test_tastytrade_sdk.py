@@ -6,6 +6,7 @@ The SDK has no parameter for its address; the tests redirect it where it keeps i
 import asyncio
 import functools
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -151,7 +152,7 @@ async def test_each_class_of_order_arrives_with_its_prices():
             )
         )
 
-        live = await sdk_.account.get_live_orders(sdk_.session)
+        live = (await sdk_.account.get_live_orders(sdk_.session))[::-1]
         assert [(type(one.price), one.price, one.stop_trigger) for one in live] == [
             (Decimal, Decimal("-4990.25"), None),
             (type(None), None, 5100),
@@ -243,6 +244,26 @@ async def test_pairs_and_chains_are_tried_placed_and_withdrawn():
             await sdk_.account.delete_complex_order(sdk_.session, answer.complex_order.id)
         everything = await sdk_.account.get_order_history(sdk_.session, page_offset=None, per_page=1)
         assert [one.status for one in everything] == [orders.OrderStatus.CANCELLED] * 4
+
+
+@walked
+async def test_history_is_searched_by_moments_days_and_statuses_in_either_order():
+    async with signed_in() as sdk_:
+        placed = [await sdk_.place(orders.LimitOrder(legs=[leg()], price=Decimal(-n))) for n in (1, 2, 3)]
+        await sdk_.account.delete_order(sdk_.session, placed[1].id)
+        second = sdk_.fake.exchange.orders[placed[1].id].at
+
+        async def found(**given):
+            history = await sdk_.account.get_order_history(sdk_.session, **given)
+            return [placed.index(next(one for one in placed if one.id == told.id)) for told in history]
+
+        assert await found(sort="Asc", start_at=second) == [1, 2]
+        assert await found(end_at=second) == [1, 0]
+        assert await found(sort="Asc", page_offset=None, per_page=1) == [0, 1, 2]
+        assert await found(statuses=[orders.OrderStatus.CANCELLED]) == [1]
+        assert await found(start_date=second.date() + timedelta(days=2)) == []
+        with pytest.raises(utils.TastytradeError, match="per-page"):
+            await found(per_page=201)
 
 
 @pytest.mark.parametrize(

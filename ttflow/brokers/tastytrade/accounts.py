@@ -1,4 +1,4 @@
-"""The group's accounts at tastytrade, and what the broker says they hold and have ordered. Reads only.
+"""The group's accounts at tastytrade, and what the broker says they hold. Reads only.
 
 The rule of this room: what is asked for is answered by the broker now; only `held` remembers, and it is used
 for nothing but how careful a closing order has to be.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
-from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 from ttflow.brokers.base import NotSent, SignInError, Snapshot, Working
+from ttflow.brokers.tastytrade.records import NEW_YORK, Records, path_of
 from ttflow.brokers.tastytrade.session import Refused, Session
 from ttflow.brokers.tastytrade.wire import (
     Data,
@@ -25,14 +24,11 @@ from ttflow.brokers.tastytrade.wire import (
     signed,
 )
 from ttflow.instrument import root
-from ttflow.order import Leg, Order
+from ttflow.order import Order
 from ttflow.symbols import from_broker
 from ttflow.words import ZERO
 
 log = logging.getLogger("ttflow.brokers")
-
-NEW_YORK = ZoneInfo("America/New_York")
-"""The broker's days are New York's."""
 
 ONLY = "main"
 """The name that means the only account, where a sign-in has just one."""
@@ -46,9 +42,15 @@ class Accounts:
     """
 
     def __init__(
-        self, session: Session, names: Iterable[str], currency: str, clock: Callable[[], datetime]
+        self,
+        session: Session,
+        records: Records,
+        names: Iterable[str],
+        currency: str,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._session, self._names, self._currency, self._clock = session, tuple(names), currency, clock
+        self._session, self._records, self._names = session, records, tuple(names)
+        self._currency, self._clock = currency, clock
         self._numbers: dict[str, str] = {}
         self.held: dict[str, dict[str, Decimal]] = {}
 
@@ -69,34 +71,6 @@ class Accounts:
         if order.account not in self._numbers:
             raise NotSent(f"tastytrade's account {order.account} is not open here; connect first")
         return self._numbers[order.account]
-
-    # Orders
-
-    async def orders(self, account: str, since: datetime) -> dict[int, Data]:
-        """Every order of an account that stands, or was sent since the day before `since`, by its id."""
-        live, day = await asyncio.gather(self._live(account), self._history(account, since))
-        return {int(data["id"]): data for data in (*day, *live)}
-
-    async def _live(self, account: str) -> list[Data]:
-        return list((await self._session.ask("GET", f"{path_of(account)}/orders/live")).get("items", ()))
-
-    async def _history(self, account: str, since: datetime) -> list[Data]:
-        first = since.astimezone(NEW_YORK).date() - timedelta(days=1)
-        query = {"start-date": first.isoformat(), "sort": "Desc"}
-        return [data async for data in self._session.pages(f"{path_of(account)}/orders", query)]
-
-    async def _in_brackets(self, account: str) -> list[Data]:
-        answer = await self._session.ask("GET", f"{path_of(account)}/complex-orders/live")
-        return [one for whole in answer.get("items", ()) for one in parts(whole)]
-
-    async def matching(self, order: Order) -> list[Data]:
-        """Every order of the broker's that carries an order's id: several, where it was replaced."""
-        account = self.number(order)
-        everything = (await self.orders(account, order.submitted_at)).values()
-        found = [data for data in everything if external_id(data) == order.order_id]
-        if not found and order.leg is not Leg.CLOSE:
-            found = [data for data in await self._in_brackets(account) if external_id(data) == order.order_id]
-        return found
 
     # Positions
 
@@ -141,7 +115,7 @@ class Accounts:
         positions, balance, live, fees = await asyncio.gather(
             self._session.ask("GET", f"{path}/positions", query=everything),
             self._session.ask("GET", f"{path}/balances/{self._currency}"),
-            self._live(account),
+            self._records.standing(account),
             self._fees(account),
         )
         items = positions.get("items", ())
@@ -188,17 +162,6 @@ class Accounts:
 
     def _today(self) -> date:
         return self._clock().astimezone(NEW_YORK).date()
-
-
-def parts(whole: Data) -> list[Data]:
-    """The orders that a complex order is made of, the one that triggers the others first."""
-    trigger = whole.get("trigger-order")
-    return [one for one in (trigger, *whole.get("orders", ())) if one]
-
-
-def path_of(account: str) -> str:
-    """Where the calls about an account begin."""
-    return f"/accounts/{quote(account, safe='')}"
 
 
 def _number_of(name: str, there: list[str]) -> str:

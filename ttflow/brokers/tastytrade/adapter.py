@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from ttflow.brokers.base import Capabilities, Link, Moved, SignInError, Snapshot, Tell, Told
 from ttflow.brokers.tastytrade.accounts import Accounts
-from ttflow.brokers.tastytrade.events import Events, by_id
+from ttflow.brokers.tastytrade.events import Events
 from ttflow.brokers.tastytrade.hours import Hours
 from ttflow.brokers.tastytrade.orders import Orders
+from ttflow.brokers.tastytrade.records import Records
 from ttflow.brokers.tastytrade.session import Session
 from ttflow.brokers.tastytrade.streamer import PAUSES_S, Streamer
-from ttflow.brokers.tastytrade.wire import TIMES, Data, outcome
+from ttflow.brokers.tastytrade.wire import TIMES, Data
 from ttflow.settings import Settings
 
 BROKER = "tastytrade"
@@ -94,9 +95,10 @@ class Tastytrade(Orders):
         pauses_s: tuple[float, ...] = PAUSES_S,
         settle_s: float = 10.0,
     ) -> None:
-        accounts = Accounts(session, names, currency, clock)
+        records = Records(session, clock)
+        accounts = Accounts(session, records, names, currency, clock)
         events = Events(accounts, self._say, self._look_soon)
-        super().__init__(session, accounts, events, Hours(session, clock))
+        super().__init__(session, accounts, records, events, Hours(session, clock))
         self._clock, self._settle_s = clock, settle_s
         self._streamer = Streamer(
             streamer,
@@ -142,16 +144,16 @@ class Tastytrade(Orders):
         self._events.hear(kind, data)
 
     async def _sync(self) -> None:
-        """Tell what happened to our orders while nobody listened.
+        """Tell what happened to our orders while nobody listened: those that stand, stood, or came meanwhile.
 
         The first time only orders that stand are told: of those that ended the desk knows, or asks.
         """
         since = self._heard_at
         for account in self._accounts.numbers:
-            orders = await self._accounts.orders(account, since or self._clock())
-            for ours, found in by_id(orders.values()).items():
-                if since or any(outcome(data) == "accepted" for data in found):
-                    self._events.tell(ours, found)
+            orders = await self._records.standing(account)
+            orders += await self._records.since(account, since) if since else []
+            stood = [number for number, at in self._events.standing.items() if at == account]
+            self._events.catch_up(await self._records.linked(account, stood, orders))
         await self._accounts.snapshots()  # what is held decides whether a close is sent strictly
         self._heard_at = self._clock()
 

@@ -7,38 +7,25 @@ twice, or told out of order changes nothing that is booked.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ttflow.brokers.base import Report
-from ttflow.brokers.tastytrade.accounts import Accounts, parts
-from ttflow.brokers.tastytrade.wire import Data, external_id, outcome, replaced, report_of
+from ttflow.brokers.tastytrade.accounts import Accounts
+from ttflow.brokers.tastytrade.recent import Recent
+from ttflow.brokers.tastytrade.wire import Data, external_id, outcome, parts, replaced, report_of
 from ttflow.words import evolve
 
 log = logging.getLogger("ttflow.brokers")
-
-REMEMBERED = 10_000
-
-V = TypeVar("V")
-
-
-class Recent(OrderedDict[str, V], Generic[V]):
-    """A table that forgets what was set longest ago."""
-
-    def __setitem__(self, key: str, value: V) -> None:
-        super().__setitem__(key, value)
-        self.move_to_end(key)
-        if len(self) > REMEMBERED:
-            self.popitem(last=False)
 
 
 class Events:
     """Hears the stream. `tell` gets the reports; `stale` is called when a fresh snapshot is due.
 
-    `current` are the broker's ids by ours, `fees` what one unit was last said to cost, by `wire.action_of`.
-    `changing` are our ids of orders that are being replaced just now.
+    `numbers` are the broker's ids by ours, `fees` what one unit was last said to cost, by `wire.action_of`.
+    `changing` are our ids of orders that are being replaced just now. `standing` are the broker's ids of
+    those of our orders that were last known to stand, each with its account's number.
     """
 
     def __init__(self, accounts: Accounts, tell: Callable[[Report], None], stale: Callable[[], None]) -> None:
@@ -46,7 +33,9 @@ class Events:
         self._ours: Recent[str] = Recent()
         self._strays: Recent[Data] = Recent()
         self._told: Recent[Any] = Recent()
-        self.current: Recent[str] = Recent()
+        self._ended: Recent[bool] = Recent()
+        self.numbers: Recent[tuple[str, ...]] = Recent()
+        self.standing: Recent[str] = Recent()
         self.fees: Recent[Decimal] = Recent()
         self.changing: set[str] = set()
 
@@ -85,11 +74,25 @@ class Events:
         """Remember which of the broker's orders is ours, and tell what came about it before we knew."""
         broker_id = str(data["id"])
         self._ours[broker_id] = order_id
-        newest = self.current.get(order_id)
-        if newest is None or int(broker_id) >= int(newest):
-            self.current[order_id] = broker_id
+        known = self.numbers.get(order_id, ())
+        self.numbers[order_id] = known if broker_id in known else (*known, broker_id)
+        if outcome(data) != "accepted":
+            self._ended[broker_id] = True
+            self.standing.pop(broker_id, None)
+        elif broker_id not in self._ended:  # an answer may come after the news of the end
+            self.standing[broker_id] = str(data.get("account-number"))
         if stray := self._strays.pop(broker_id, None):
             self.tell(order_id, [stray])
+
+    def newest(self, order_id: str) -> str | None:
+        """The broker's latest id for an order of ours; None where it is not known."""
+        return max(self.numbers.get(order_id, ()), key=int, default=None)
+
+    def catch_up(self, orders: Iterable[Data]) -> None:
+        """Tell how each of our orders stands that is among the broker's `orders`."""
+        named = [{"external-identifier": self._ours.get(str(data["id"])), **data} for data in orders]
+        for ours, found in by_id(named).items():
+            self.tell(ours, found)
 
     def tell(self, order_id: str, found: Iterable[Data]) -> None:
         """Tell how an order stands, unless that is just what was told last."""
@@ -109,7 +112,7 @@ class Events:
         """Whether an order ended only to make place for a newer one of the same id, or may have."""
         if outcome(data) != "cancelled":
             return False
-        older = int(data["id"]) < int(self.current.get(order_id) or 0)
+        older = int(data["id"]) < int(self.newest(order_id) or 0)
         return older or order_id in self.changing or replaced(data)
 
 

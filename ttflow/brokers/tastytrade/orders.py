@@ -6,16 +6,17 @@ twice, so an order in doubt is looked up by it and never repeated.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from ttflow.brokers.base import NotSent, Report, SignInError
-from ttflow.brokers.tastytrade.accounts import Accounts, parts, path_of
+from ttflow.brokers.tastytrade.accounts import Accounts
 from ttflow.brokers.tastytrade.costs import Costs, said
 from ttflow.brokers.tastytrade.events import Events, by_id
 from ttflow.brokers.tastytrade.hours import Hours
+from ttflow.brokers.tastytrade.recent import Recent
+from ttflow.brokers.tastytrade.records import Records, path_of
 from ttflow.brokers.tastytrade.session import Refused, Session
 from ttflow.brokers.tastytrade.wire import (
     PLAIN,
@@ -23,11 +24,13 @@ from ttflow.brokers.tastytrade.wire import (
     Close,
     Data,
     bracket_body,
+    external_id,
     instrument_type,
     number,
     order_body,
     outcome,
     pair_body,
+    parts,
     report_of,
     terms,
 )
@@ -40,9 +43,14 @@ from ttflow.words import ZERO, evolve, plain
 class Orders:
     """The calls about orders; each answers as `ttflow.brokers.base.Broker` says."""
 
-    def __init__(self, session: Session, accounts: Accounts, events: Events, hours: Hours) -> None:
-        self._session, self._accounts, self._events, self._hours = session, accounts, events, hours
+    def __init__(
+        self, session: Session, accounts: Accounts, records: Records, events: Events, hours: Hours
+    ) -> None:
+        self._session, self._accounts, self._records = session, accounts, records
+        self._events, self._hours = events, hours
         self._costs = Costs(session, events.fees)
+        self._as_sent: Recent[bool] = Recent()
+        """Our ids of orders that were sent from here and never changed."""
 
     # Sending
 
@@ -53,6 +61,7 @@ class Orders:
         Raises NotSent where nothing left, which a sign-in that is refused guarantees too.
         """
         path, body = await self._written(order, legs)
+        self._as_sent.update(dict.fromkeys((one.order_id for one in (order, *legs)), True))
         try:
             if order.leg is Leg.OPEN:
                 await self._costs.before(path_of(self._accounts.number(order)), order, _name(order))
@@ -133,9 +142,9 @@ class Orders:
         It keeps the legs of an order as they are: another quantity is `refused`, and nothing has changed.
         """
         account = path_of(self._accounts.number(order))
-        data = await self._standing(order)
-        if data is None:
-            return await self.find(order)
+        found = await self._found(order)
+        if (data := _standing(found)) is None:
+            return await self._told(order, found)
         resting = sum((_remaining(leg) for leg in data["legs"]), ZERO)
         if resting != order.remaining:
             told = (
@@ -150,6 +159,7 @@ class Orders:
             "source": SOURCE,
         }
         self._events.changing.add(order.order_id)
+        self._as_sent.pop(order.order_id, None)
         try:
             after = await self._session.ask("PUT", f"{account}/orders/{data['id']}", body)
         except Refused as refusal:
@@ -161,12 +171,12 @@ class Orders:
     async def cancel(self, order: Order) -> Report:
         """Ask for an order to be withdrawn, an entry with its bracket if that waits; say how it stands."""
         account = path_of(self._accounts.number(order))
-        number = self._events.current.get(order.order_id) or order.broker_order_id
+        number = self._events.newest(order.order_id) or order.broker_order_id
         whole = None
         if number is None or order.leg is Leg.OPEN:
-            data = await self._standing(order)
-            if data is None:
-                return await self.find(order)
+            found = await self._found(order)
+            if (data := _standing(found)) is None:
+                return await self._told(order, found)
             number, whole = str(data["id"]), data.get("complex-order-id")
         try:
             if whole:
@@ -183,27 +193,34 @@ class Orders:
     # Looking
 
     async def find(self, order: Order) -> Report:
-        """Look the order up by its `order_id`, among those that stand and those of today and yesterday.
+        """Look the order up: by the broker's number where it is known, else by its `order_id`.
 
         `not_found` comes with what the account holds of the order's root, signed.
         """
-        found = await self._accounts.matching(order)
+        return await self._told(order, await self._found(order))
+
+    async def _told(self, order: Order, found: list[Data]) -> Report:
         if not found:
             net = plain(await self._accounts.net(order))
             return Report(order_id=order.order_id, outcome="not_found", net=net)
         return self._report(order, found)
 
-    async def _standing(self, order: Order) -> Data | None:
-        """The broker's order that stands for ours; None where none does."""
-        number = self._events.current.get(order.order_id) or order.broker_order_id
-        if number is not None:
-            path = f"{path_of(self._accounts.number(order))}/orders/{number}"
-            with contextlib.suppress(Refused):  # an id of yesterday's: look by ours
-                data: Data = await self._session.ask("GET", path)
-                if outcome(data) == "accepted":
-                    return data
-        found = await self._accounts.matching(order)
-        return next((data for data in found if outcome(data) == "accepted"), None)
+    async def _found(self, order: Order) -> list[Data]:
+        """All of the broker's orders that are ours of this id.
+
+        One whose number is known tells which took its place. Where it ended as if it was withdrawn and tells
+        of none, there may be one all the same, unless nobody ever asked for one.
+        """
+        account, numbers = self._accounts.number(order), self._events.numbers.get(order.order_id, ())
+        given = (order.broker_order_id,) if order.broker_order_id else ()
+        linked = await self._records.linked(account, {*numbers, *given})
+        found = [data for data in linked if external_id(data) in (None, order.order_id)]
+        last = found[-1] if found else None
+        if last and (outcome(last) != "cancelled" or order.order_id in self._as_sent):
+            return found
+        there = {str(data["id"]) for data in found}
+        matching = await self._records.matching(account, order)
+        return [*found, *(data for data in matching if str(data["id"]) not in there)]
 
     async def close_position(self, order: Order) -> Report:
         """Do nothing: the broker has no order that closes whatever is held, and an opposite one may open."""
@@ -216,6 +233,11 @@ def _name(order: Order) -> str:
         return to_broker(order.symbol, "tastytrade")
     except SymbolError as error:
         raise NotSent(str(error)) from error
+
+
+def _standing(found: Iterable[Data]) -> Data | None:
+    """The one that stands of the broker's orders for one of ours; None where none does."""
+    return next((data for data in found if outcome(data) == "accepted"), None)
 
 
 def _refused(order: Order, refusal: Refused) -> Report:

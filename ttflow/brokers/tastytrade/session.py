@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Any
 
@@ -27,8 +29,11 @@ PAUSE_S = 30.0
 """How long to leave the broker alone after a 429: it publishes no limits and names no time. So long, too,
 after a page instead of an access token."""
 
-PER_PAGE = 50
-MOST_PAGES = 100
+MOST_PAGES = 200
+"""After so many pages a list is given up: it would take longer than anybody waits for it."""
+
+UNTOLD = timedelta(days=1)
+"""How far our clock may be ahead of the broker's while the broker has not said what time it is."""
 
 
 class Refused(TtflowError):
@@ -42,7 +47,8 @@ class Session:
     """A sign-in by OAuth refresh token, and the requests made under it.
 
     `address` is the interface's, without a path. `clock` counts seconds: an access token is renewed a minute
-    before it ends, or when a fifth of its life is left where that is later, by one caller for all.
+    before it ends, or when a fifth of its life is left where that is later, by one caller for all. `now`
+    tells the time, UTC.
     """
 
     def __init__(
@@ -53,12 +59,14 @@ class Session:
         versioned: bool = False,
         answer_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         # Without a product in User-Agent the broker's front answers 401, with a page.
         headers = {"User-Agent": SOURCE, "Accept": "application/json"}
         headers |= {"Accept-Version": VERSION} if versioned else {}
         self.wire = Wire(address, headers=headers, answer_s=answer_s)
-        self._credentials, self._clock = credentials, clock
+        self._credentials, self._clock, self._now = credentials, clock, now
+        self._ahead: timedelta | None = None
         self._lock = asyncio.Lock()
         self._token, self._until = "", 0.0
         self._refusal: SignInError | None = None
@@ -114,36 +122,59 @@ class Session:
 
     # Asking
 
+    @property
+    def ahead(self) -> timedelta:
+        """How far our clock is ahead of the broker's at most, by its answers' `Date`; a day unless told."""
+        return UNTOLD if self._ahead is None else self._ahead
+
     async def ask(
-        self, method: str, path: str, body: Data | None = None, query: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Data | None = None, query: Mapping[str, Any] | None = None
     ) -> Any:
         """Send one request and return the `data` of its answer; `{}` where it has none.
 
-        A request whose token is refused goes out once more with a new one, since the broker did nothing with
-        it. Raises Refused where it says no, Busy where it wants to be left alone, SignInError, NotSent where
-        nothing left, and anything else where nobody knows what became of it.
+        A value of `query` is a text, or a list of texts. A request whose token is refused goes out once more
+        with a new one, since the broker did nothing with it. Raises Refused where it says no, Busy where it
+        wants to be left alone, SignInError, NotSent where nothing left, and anything else where nobody knows
+        what became of it.
         """
         return (await self._asked(method, path, body, query)).get("data") or {}
 
-    async def pages(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Data]:
-        """The items of a list that comes in pages, all of them."""
+    async def pages(self, path: str, query: Mapping[str, Any], per_page: int) -> AsyncIterator[list[Data]]:
+        """The pages of a list, one after another, asked for as they are taken.
+
+        Raises Unreadable where the list ends before its last page, or has too many of them: whoever reads to
+        the end has read all of it. A list that comes without pages is one page.
+        """
         for page in range(MOST_PAGES):
-            asked = {**query, "per-page": str(PER_PAGE), "page-offset": str(page)}
+            asked = {**query, "per-page": str(per_page), "page-offset": str(page)}
             answer = await self._asked("GET", path, None, asked)
-            for item in (answer.get("data") or {}).get("items", ()):
-                yield item
-            if page + 1 >= int((answer.get("pagination") or {}).get("total-pages") or 0):
+            items = list((answer.get("data") or {}).get("items", ()))
+            last = page + 1 >= int((answer.get("pagination") or {}).get("total-pages") or 0)
+            if not items and not last:
+                raise Unreadable(f"page {page} of {path} is empty, and not the last one")
+            yield items
+            if last:
                 return
+        raise Unreadable(f"{path} has more than {MOST_PAGES} pages")
 
     async def _asked(
-        self, method: str, path: str, body: Data | None, query: Mapping[str, str] | None
+        self, method: str, path: str, body: Data | None, query: Mapping[str, Any] | None
     ) -> Data:
         token = await self._signed_in()
         answer = await self.wire.ask(method, path, body, query=query, headers=_bearer(token))
         if answer.status == 401:
             token = await self._signed_in(instead_of=token)
             answer = await self.wire.ask(method, path, body, query=query, headers=_bearer(token))
+        self._compare_clocks(answer)
         return judged(answer)
+
+    def _compare_clocks(self, answer: Answer) -> None:
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
+        except ValueError:
+            return
+        ahead = self._now() - theirs.replace(tzinfo=theirs.tzinfo or UTC)
+        self._ahead = ahead if self._ahead is None else max(self._ahead, ahead)
 
     async def _signed_in(self, *, instead_of: str | None = None) -> str:
         """A token; whatever goes wrong on the way to one has kept the request here."""

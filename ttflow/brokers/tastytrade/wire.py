@@ -188,6 +188,12 @@ def outcome(data: Data) -> Outcome:
     return OUTCOMES.get(str(data.get("status")), "accepted")
 
 
+def parts(whole: Data) -> list[Data]:
+    """The orders that a complex order is made of, the one that triggers the others first."""
+    trigger = whole.get("trigger-order")
+    return [one for one in (trigger, *whole.get("orders", ())) if one]
+
+
 def replaced(data: Data) -> bool:
     """Whether an order ended only because another one of ours has taken its place."""
     return data.get("replacing-order-id") is not None and outcome(data) == "cancelled"

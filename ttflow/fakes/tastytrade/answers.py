@@ -81,9 +81,14 @@ def account(number: str) -> dict[str, Any]:
     }
 
 
+def status_of(placed: Placed) -> str:
+    """How an order stands, in the broker's word."""
+    return str(placed.extra.get("status") or _STATUS[placed.status])
+
+
 def order(placed: Placed, executions: Iterable[Execution], now: datetime) -> dict[str, Any]:
-    """An order with the fills that are given."""
-    extra, done = placed.extra, [one for one in executions if one.order is placed]
+    """An order with its executions."""
+    extra, done = placed.extra, list(executions)
     filled = sum((one.quantity for one in done), ZERO)
     told = {
         "id": placed.number,
@@ -93,7 +98,7 @@ def order(placed: Placed, executions: Iterable[Execution], now: datetime) -> dic
         "size": plain(placed.quantity),
         "underlying-symbol": extra["name"],
         "underlying-instrument-type": extra["instrument_type"],
-        "status": extra.get("status") or _STATUS[placed.status],
+        "status": status_of(placed),
         "cancellable": not placed.ended,
         "editable": not placed.ended,
         "edited": False,

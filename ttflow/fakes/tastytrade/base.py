@@ -65,6 +65,11 @@ class Handler(FakeHandler):
         """Answer with data."""
         self.answer({"data": data, "context": self.request.path, **more}, status)
 
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """What stands behind the `?`: each name's values, in order."""
+        return {name: [value.decode() for value in given] for name, given in self.request.arguments.items()}
+
     def check_account(self, number: str) -> None:
         """Raise Missing for any account but the one."""
         if number != self.fake.account:

@@ -83,19 +83,19 @@ class Read:
 def read_terms(body: Any) -> Terms:
     """Read how an order trades; raises Invalid."""
     if not isinstance(body, Mapping):
-        raise _wrong("order", "is missing")
+        raise wrong("order", "is missing")
     kind, lasts = body.get("order-type"), body.get("time-in-force")
     if kind not in TYPES:
-        raise _wrong("order-type", "does not have a valid value")
+        raise wrong("order-type", "does not have a valid value")
     if lasts not in TIMES:
-        raise _wrong("time-in-force", "does not have a valid value")
+        raise wrong("time-in-force", "does not have a valid value")
     type_ = TYPES[kind]
     if type_ is OrderType.MARKET and lasts != "Day":
         told = ("market_order_tif_invalid", "Market orders must have a time in force of Day.")
         raise Invalid("One or more preflight checks failed", told, status=422)
     priced, stops = type_ in (OrderType.LIMIT, OrderType.STOP_LIMIT), "stop" in type_.value
     if priced and body.get("price-effect") not in ("Credit", "Debit"):
-        raise _wrong("price-effect", "does not have a valid value")
+        raise wrong("price-effect", "does not have a valid value")
     return Terms(
         type=type_,
         time_in_force=lasts,
@@ -109,15 +109,15 @@ def read_order(body: Any) -> Read:
     """Read a whole order with its one leg; raises Invalid."""
     terms, legs = read_terms(body), body.get("legs")
     if not isinstance(legs, list) or len(legs) != 1 or not isinstance(legs[0], Mapping):
-        raise _wrong("legs", "must be one leg: this fake knows no spreads")
+        raise wrong("legs", "must be one leg: this fake knows no spreads")
     kind, name = legs[0].get("instrument-type"), legs[0].get("symbol")
     if kind not in _SYMBOLS:
-        raise _wrong("legs[0].instrument-type", "does not have a valid value")
+        raise wrong("legs[0].instrument-type", "does not have a valid value")
     if not isinstance(name, str) or not _SYMBOLS[kind].fullmatch(name):
-        raise _wrong("legs[0].symbol", "is invalid")
+        raise wrong("legs[0].symbol", "is invalid")
     quantity = _number(legs[0], "quantity", "legs[0].quantity")
     if quantity <= 0 or (kind != "Cryptocurrency" and quantity != quantity.to_integral_value()):
-        raise _wrong("legs[0].quantity", "is invalid")
+        raise wrong("legs[0].quantity", "is invalid")
     identifier = _text(body, "external-identifier")
     instructions = body.get("advanced-instructions") or {}
     return Read(
@@ -136,13 +136,13 @@ def read_complex(body: Any) -> tuple[str, Read | None, list[Read]]:
     """Read a complex order: its type, what triggers it, and its orders; raises Invalid."""
     kind = body.get("type") if isinstance(body, Mapping) else None
     if kind not in COMPLEX:
-        raise _wrong("type", "does not have a valid value")
+        raise wrong("type", "does not have a valid value")
     least, triggered = COMPLEX[kind]
     orders = body.get("orders")
     if not isinstance(orders, list) or len(orders) < least:
-        raise _wrong("orders", f"must hold {least} or more")
+        raise wrong("orders", f"must hold {least} or more")
     if triggered != ("trigger-order" in body):
-        raise _wrong("trigger-order", "is missing" if triggered else "is not allowed")
+        raise wrong("trigger-order", "is missing" if triggered else "is not allowed")
     trigger = read_order(body["trigger-order"]) if triggered else None
     return kind, trigger, [read_order(one) for one in orders]
 
@@ -164,7 +164,7 @@ def again(terms: Terms, side: Side) -> Terms:
 def _action(given: Any, kind: str) -> str:
     found = _ACTIONS.fullmatch(given) if isinstance(given, str) else None
     if found is None:
-        raise _wrong("legs[0].action", "does not have a valid value")
+        raise wrong("legs[0].action", "does not have a valid value")
     if (found[2] is None) != (kind == "Future"):
         told = ("invalid_action", f"{given} is not an action for the instrument type {kind}.")
         raise Invalid("One or more preflight checks failed", told, status=422)
@@ -174,22 +174,23 @@ def _action(given: Any, kind: str) -> str:
 def _number(body: Mapping[str, Any], field: str, named: str = "") -> Decimal:
     value = body.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise _wrong(named or field, "is missing" if value is None else "is invalid")
+        raise wrong(named or field, "is missing" if value is None else "is invalid")
     try:
         number = Decimal(value)
     except ArithmeticError:
-        raise _wrong(named or field, "is invalid") from None
+        raise wrong(named or field, "is invalid") from None
     if not number.is_finite() or number < 0:
-        raise _wrong(named or field, "is invalid")
+        raise wrong(named or field, "is invalid")
     return number
 
 
 def _text(body: Mapping[str, Any], field: str) -> str | None:
     value = body.get(field)
     if value is not None and not isinstance(value, str):
-        raise _wrong(field, "is invalid")
+        raise wrong(field, "is invalid")
     return value
 
 
-def _wrong(field: str, reason: str) -> Invalid:
+def wrong(field: str, reason: str) -> Invalid:
+    """The refusal of a request that has one thing wrong with it."""
     return Invalid("Request validation failed", (field, reason))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import ROUND_UP
@@ -57,6 +58,8 @@ class Tastytrade(Fake):
         self.sockets: set[Any] = set()
         self.listeners: set[Callable[[str, dict[str, Any]], None]] = set()
         self.names: dict[str, tuple[str, str]] = {}
+        self._executions: defaultdict[int, list[Execution]] = defaultdict(list)
+        self._sorted = 0
         self._count = itertools.count(1)
         self._swapped: list[tuple[str, dict[str, Any]]] | None = None
         self._later: set[asyncio.TimerHandle] = set()
@@ -233,7 +236,14 @@ class Tastytrade(Fake):
 
     def shown(self, placed: Placed, now: datetime | None = None) -> dict[str, Any]:
         """An order as the broker writes it."""
-        return answers.order(placed, self.exchange.executions, now or utc_now())
+        return answers.order(placed, self._executed(placed), now or utc_now())
+
+    def _executed(self, placed: Placed) -> list[Execution]:
+        """An order's executions; a day has thousands, which must not be searched for each order's."""
+        for done in self.exchange.executions[self._sorted :]:
+            self._executions[done.order.number].append(done)
+        self._sorted = len(self.exchange.executions)
+        return self._executions[placed.number]
 
     def whole(self, number: int) -> dict[str, Any]:
         """A complex order as the broker writes it."""

@@ -6,16 +6,19 @@ The rule of this room: what an order's answer says was so before it traded; the 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any
 
 from ttflow.fakes.exchange import Placed
+from ttflow.fakes.tastytrade import lists
 from ttflow.fakes.tastytrade.base import Handler, Missing, TokenHandler
-from ttflow.fakes.tastytrade.bodies import Invalid, again, read_complex, read_order, read_terms
+from ttflow.fakes.tastytrade.bodies import Invalid, again, read_complex, read_order, read_terms, wrong
 from ttflow.fakes.tastytrade.broker import Tastytrade
-from ttflow.fakes.tastytrade.reads import READS, ReadHandler
+from ttflow.fakes.tastytrade.reads import READS, LiveHandler, ReadHandler
 from ttflow.fakes.tastytrade.socket import StreamHandler
+
+STARTED = "20261012"
+"""The version of the interface since which a search for orders says where it begins."""
 
 POOR = ("margin_check_failed", "Account has insufficient buying power")
 
@@ -24,17 +27,16 @@ class OrdersHandler(Handler):
     """`/accounts/N/orders`: those that there were, and one more."""
 
     def get(self, number: str) -> None:
-        """List the orders, newest first unless told otherwise, in pages."""
+        """List the orders, newest first unless told otherwise, in pages.
+
+        From the interface's version 20261012 on a search has to say where it begins.
+        """
         self.check_account(number)
-        first = self.get_argument("start-date", "")
-        orders = [one for one in self.fake.exchange.orders.values() if one.at.date().isoformat() >= first]
-        if self.get_argument("sort", "Desc") == "Desc":
-            orders.reverse()
-        size, page = int(self.get_argument("per-page", "10")), int(self.get_argument("page-offset", "0"))
-        items = [self.fake.shown(one) for one in orders[page * size : (page + 1) * size]]
-        pages = {"per-page": size, "page-offset": page, "total-items": len(orders)}
-        pages["total-pages"] = math.ceil(len(orders) / size)
-        self.data({"items": items}, pagination=pages)
+        if self.request.headers.get("Accept-Version", "") >= STARTED and not lists.dated(self.query):
+            raise wrong("start-date", "is missing, and so is start-at")
+        found = lists.orders(self.query, tuple(self.fake.exchange.orders.values()))
+        items, pages = lists.page(self.query, found, 10)
+        self.data({"items": [self.fake.shown(one) for one in items]}, pagination=pages)
 
     async def post(self, number: str) -> None:
         """Take an order."""
@@ -107,9 +109,10 @@ class ComplexHandler(OrdersHandler):
     """`/accounts/N/complex-orders`."""
 
     def get(self, number: str) -> None:
-        """List all of them."""
+        """List all of them, newest first, in pages."""
         self.check_account(number)
-        self.data({"items": [self.fake.whole(one) for one in self.fake.complexes]})
+        items, pages = lists.page(self.query, tuple(reversed(self.fake.complexes)), 10)
+        self.data({"items": [self.fake.whole(one) for one in items]}, pagination=pages)
 
     async def post(self, number: str) -> None:
         """Take a complex order."""
@@ -192,6 +195,7 @@ def routes(fake: Tastytrade) -> list[Any]:
         (r"/oauth/token", TokenHandler, given),
         *((path, ReadHandler, {"fake": fake, "what": what}) for path, what in READS),
         (r"/accounts/(\w+)/orders", OrdersHandler, given),
+        (r"/accounts/(\w+)/orders/live", LiveHandler, given),
         (r"/accounts/(\w+)/orders/dry-run", TryHandler, {"fake": fake, "whole": False}),
         (r"/accounts/(\w+)/orders/(\d+)", OrderHandler, given),
         (r"/accounts/(\w+)/complex-orders", ComplexHandler, given),

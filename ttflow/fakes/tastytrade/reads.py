@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ttflow.fakes.server import utc_now
-from ttflow.fakes.tastytrade import answers
+from ttflow.fakes.tastytrade import answers, lists
 from ttflow.fakes.tastytrade.base import Handler
 from ttflow.fakes.tastytrade.broker import Tastytrade
 from ttflow.instrument import root
@@ -29,9 +29,15 @@ class ReadHandler(Handler):
         self.data(self._what(self))
 
 
-def _live(handler: ReadHandler) -> Any:
-    """Those that stand, and those of today."""
-    return {"items": [handler.fake.shown(one) for one in handler.fake.exchange.orders.values()]}
+class LiveHandler(Handler):
+    """`/accounts/N/orders/live`: those that stand, and those of today, in pages."""
+
+    def get(self, number: str) -> None:
+        """List them, all or those of some statuses."""
+        self.check_account(number)
+        found = lists.live(self.query, tuple(self.fake.exchange.orders.values()))
+        items, pages = lists.page(self.query, found, 100)
+        self.data({"items": [self.fake.shown(one) for one in items]}, pagination=pages)
 
 
 def _complex_live(handler: ReadHandler) -> Any:
@@ -86,7 +92,6 @@ def _quote(fake: Tastytrade, name: str) -> dict[str, Any]:
 READS: Iterable[tuple[str, Callable[[ReadHandler], Any]]] = (
     (r"/customers/me/accounts", _accounts),
     (r"/customers/me/accounts/(\w+)", _account),
-    (r"/accounts/(\w+)/orders/live", _live),
     (r"/accounts/(\w+)/complex-orders/live", _complex_live),
     (r"/accounts/(\w+)/positions", _positions),
     (r"/accounts/(\w+)/balances(?:/USD)?", _balances),
