@@ -14,6 +14,7 @@ from tradovate_bench import IMPATIENT, PACE, TAKEN, bench, order
 
 from ttflow.brokers.base import NotSent, Quote, Snapshot
 from ttflow.brokers.tradovate import prices
+from ttflow.brokers.tradovate.line import Pauses
 from ttflow.brokers.tradovate.prices import market_data_of
 from ttflow.brokers.tradovate.wire import traded_at
 from ttflow.fakes.tradovate.market import INACCESSIBLE
@@ -276,6 +277,35 @@ def test_a_price_is_known_only_while_the_line_is_open_and_subscriptions_come_bac
         assert at.fake.requests["authorize"] == at.fake.requests["auth/accesstokenrequest"] == 1
 
     bench(work, IMPATIENT)
+
+
+@given(st.floats(0.01, 1), st.floats(1, 60), st.integers(1, 12))
+def test_each_pause_is_twice_the_one_before_up_to_a_bound_and_the_first_after_the_line_was_open(
+    first, most, count
+):
+    slept = []
+
+    async def noted(seconds):
+        slept.append(seconds)
+
+    async def work():
+        pauses = Pauses(evolve(PACE, retry_s=first, retry_most_s=most))
+        for _ in range(count):
+            await pauses.wait()
+        await pauses.wait(3600)
+        pauses.reset()
+        await pauses.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ttflow.brokers.tradovate.line.asyncio.sleep", noted)
+        asyncio.run(work())
+
+    *growing, least, again = slept
+    for place, seconds in enumerate(growing):
+        bound = min(first * 2**place, most)
+        assert bound / 2 <= seconds <= bound
+    assert least == 3600
+    assert first / 2 <= again <= first
 
 
 def test_the_line_is_told_that_we_live():
