@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from time import monotonic
 
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from ttflow.brokers.mirroring import KEPT
 from ttflow.brokers.projectx import Pace, ProjectX, connect
 from ttflow.brokers.projectx.accounts import day_began
 from ttflow.brokers.projectx.adapter import hubs_of
+from ttflow.brokers.projectx.closing import LATEST, Closing, Told, able, closer
 from ttflow.brokers.projectx.hub import END, Lost, _read_frame
 from ttflow.brokers.projectx.mirror import Mirror
 from ttflow.brokers.projectx.session import Refused, Session
@@ -91,10 +93,15 @@ TAKEN = ("accepted", "filled")
 
 
 class Noted(ProjectX):
-    """The adapter; what it answers to `submit` is told too, as the worker tells it."""
+    """The adapter; what it answers to an order is told too, as the worker tells it."""
 
     async def submit(self, order, legs=()):
         report = await super().submit(order, legs)
+        self._tell(report)
+        return report
+
+    async def close_position(self, order):
+        report = await super().close_position(order)
         self._tell(report)
         return report
 
@@ -683,6 +690,7 @@ def closing(quantity=3):
 
 
 async def _with_position(at, quantity=3):
+    at.price(100)
     broker = await at.opened()
     await broker.submit(entry := order(quantity=quantity))
     await at.ended(entry, "filled")
@@ -703,19 +711,45 @@ def test_a_position_is_closed_whatever_it_is_and_the_order_that_does_it_is_ours(
     bench(work)
 
 
-def test_a_close_whose_answer_is_lost_is_told_and_found():
+def test_a_close_whose_answer_is_lost_is_found_and_was_asked_for_once():
     async def work(at):
         broker = await _with_position(at)
         at.fault("lose_answer")
         with pytest.raises(Cut):
             await broker.close_position(one := closing())
-        await at.ended(one, "filled")
+        found = await broker.find(one)
 
-        assert (await broker.find(one)).outcome == "filled"
-        assert at.filled(one) == 3
+        assert (found.outcome, found.broker_order_id) == ("filled", str(_closer(at).number))
+        assert [fill["quantity"] for fill in found.fills] == ["3"]
         assert at.fake.requests["Position/closeContract"] == 1
 
     bench(work)
+
+
+def _closer(at):
+    """The order at the fake that closed the position: the only one that nobody named, by no hand."""
+    (placed,) = [
+        one
+        for one in at.fake.exchange.orders.values()
+        if one.client_id is None and "by_hand" not in one.extra
+    ]
+    return placed
+
+
+def by_hand(at, side, quantity, *, type="market", client_id=None, symbol="ESZ2026", limit_price=None):
+    """What a person does at the platform, or another program of theirs."""
+    placed = at.fake.exchange.place(
+        account="465",
+        symbol=symbol,
+        side=Side(side),
+        quantity=Decimal(quantity),
+        type=OrderType(type),
+        limit_price=limit_price,
+        client_id=client_id,
+        extra={"by_hand": True},
+    )
+    at.fake.exchange.work(placed)
+    return placed
 
 
 def test_a_close_that_never_arrived_is_not_found_and_the_position_stands():
@@ -744,76 +778,492 @@ def test_a_close_is_found_by_its_number_after_a_restart():
     bench(work)
 
 
-@pytest.mark.parametrize(
-    "change", [{"customTag": "theirs"}, {"side": 0}, {"type": 1}, {"contractId": "other"}]
-)
-def test_no_other_order_is_taken_for_the_one_that_closes(change):
-    async def work(at):
-        broker = await _with_position(at)
-        at.fault("drop")
-        with pytest.raises(Cut):
-            await broker.close_position(one := closing())
-        fits = {
-            **at.fake.entities.order(at.fake.exchange.place(**_market_sell())),
-            "customTag": None,
-        }
-        broker.news.take_order({**fits, **change})
-        before = broker.news.mirror.find(one.order_id)
-        broker.news.take_order({**fits, "id": fits["id"] + 1})
+async def _lost(at, fault, quantity=3):
+    """A close without an answer, and the desk started anew, with nothing left of what it knew."""
+    broker = await _with_position(at)
+    at.fault(fault)
+    with pytest.raises(Cut):
+        await broker.close_position(one := closing(quantity))
+    await broker.close()
+    return await at.opened(), one
 
-        assert before is None
-        assert broker.news.mirror.find(one.order_id).number == fits["id"] + 1
+
+def test_a_close_whose_answer_was_lost_before_a_restart_is_found_by_what_it_did():
+    async def work(at):
+        broker, one = await _lost(at, "lose_answer")
+        found = await broker.find(one)
+
+        assert (found.outcome, found.broker_order_id) == ("filled", str(_closer(at).number))
+        assert [(fill["quantity"], fill["commission"]) for fill in found.fills] == [("3", "4.2")]
+        assert (await broker.find(one)).fills == found.fills
+        assert at.fake.requests["Position/closeContract"] == 1
 
     bench(work)
 
 
-def _market_sell():
-    usual = {"account": "465", "symbol": "ESZ2026", "side": Side.SELL, "quantity": Decimal(3)}
-    return {**usual, "type": OrderType.MARKET, "client_id": "somebody's"}
+def test_a_close_that_never_arrived_before_a_restart_is_not_found_and_the_position_stands():
+    async def work(at):
+        broker, one = await _lost(at, "drop")
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net) == ("not_found", "3")
+
+    bench(work)
 
 
-def test_an_order_that_was_there_before_is_not_the_one_that_closes():
+TRADES_BY_HAND = [
+    {"side": "sell", "quantity": 3},
+    {"side": "sell", "quantity": 1},
+    {"side": "buy", "quantity": 3},
+    {"side": "buy", "quantity": 1, "type": "limit", "limit_price": Decimal(200)},
+    {"side": "buy", "quantity": 1, "client_id": "another program's"},
+    {"side": "sell", "quantity": 2, "symbol": "ESH2027"},
+]
+
+
+@pytest.mark.parametrize("trade", TRADES_BY_HAND)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_close_with_a_trade_by_hand_beside_it_waits_for_a_person(trade, first, restarted):
+    """First the person's trade, or first the close: which of the orders is ours, nobody can tell for sure."""
+
+    async def work(at):
+        broker = await _with_position(at)
+        real, hold = at.fake.trade, []
+        if first:
+            at.fake.trade = lambda placed: (by_hand(at, **trade), real(placed)) and hold.append(placed)
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        if not first:
+            by_hand(at, **trade)
+        if restarted:
+            await broker.close()
+            broker = await at.opened()
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net, report.fills) == ("not_found", None, ())
+        assert "nothing proves it" in report.reason
+
+    bench(work)
+
+
+@pytest.mark.parametrize(
+    ("trade", "net"), list(zip(TRADES_BY_HAND[1:], (None, "6", "4", "4", "1"), strict=True))
+)
+def test_a_close_that_never_arrived_is_not_taken_for_a_trade_by_hand(trade, net):
+    """What can't be a close leaves the position to say that there was none; what can be, a person sees."""
+
+    async def work(at):
+        broker, one = await _lost(at, "drop")
+        by_hand(at, **trade)
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net, report.fills) == ("not_found", net, ())
+
+    bench(work)
+
+
+def test_a_position_that_a_person_closed_just_as_the_close_would_have_counts_as_closed():
+    """The two can't be told apart, and needn't be: whichever came second found nothing left to close."""
+
+    async def work(at):
+        broker, one = await _lost(at, "drop")
+        sold = by_hand(at, "sell", 3)
+        found = await broker.find(one)
+
+        assert (found.outcome, found.broker_order_id, at.net()) == ("filled", str(sold.number), 0)
+
+    bench(work)
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_an_order_of_another_time_is_not_the_one_that_closed(minutes):
+    async def work(at):
+        broker, one = await _lost(at, "lose_answer")
+        away = evolve(one, submitted_at=one.submitted_at - timedelta(minutes=minutes))
+        report = await broker.find(away)
+
+        assert (report.outcome, report.net) == ("not_found", "0")
+
+    bench(work)
+
+
+def test_a_first_exit_goes_under_its_tag_so_that_no_other_order_is_taken_for_it():
+    async def work(at):
+        broker, one = await _lost(at, "lose_answer")
+        report = await broker.find(evolve(one, attempt=1))
+
+        assert (report.outcome, report.net) == ("not_found", "0")
+
+    bench(work)
+
+
+def test_a_close_whose_trades_are_not_told_yet_is_found_when_they_are():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("late_trade")
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        await broker.close()
+        broker = await at.opened()
+        before = await broker.find(one)
+        at.fake.late_s = 0
+        await at.until(lambda: len(at.fake.trades) == 2)
+        after = await broker.find(one)
+
+        assert (before.outcome, before.net) == ("not_found", None)
+        assert (after.outcome, at.filled(one, after)) == ("filled", 3)
+
+    bench(work, late_s=0.3)
+
+
+def test_a_close_that_is_not_filled_yet_is_found_when_it_is():
     async def work(at):
         broker = await _with_position(at)
         at.fault("late_fill")
-        placed = at.fake.exchange.place(**{**_market_sell(), "client_id": None})
-        at.fault("drop")
+        at.fault("lose_answer")
         with pytest.raises(Cut):
             await broker.close_position(one := closing())
-        broker.news.take_order(at.fake.entities.order(placed))
+        await broker.close()
+        broker = await at.opened()
+        before = await broker.find(one)
+        await at.until(lambda: at.net() == 0)
+        after = await broker.find(one)
 
-        assert broker.news.mirror.find(one.order_id) is None
+        assert (before.outcome, before.net) == ("not_found", None)
+        assert (after.outcome, at.filled(one, after)) == ("filled", 3)
+
+    bench(work, late_s=0.3)
+
+
+def test_a_position_that_moves_while_it_is_looked_at_proves_nothing(monkeypatch):
+    async def work(at):
+        broker, one = await _lost(at, "lose_answer")
+        ask = broker.session.ask
+
+        async def moving(call, body, **more):
+            told = await ask(call, body, **more)
+            if call == "Trade/search":
+                by_hand(at, "buy", 1)
+            return told
+
+        monkeypatch.setattr(broker.session, "ask", moving)
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net) == ("not_found", None)
 
     bench(work)
 
 
-def test_an_order_that_comes_much_later_is_not_the_one_that_closes():
+@pytest.mark.parametrize("size", [1, 2])
+def test_an_acknowledged_close_is_told_from_a_trade_by_hand_by_what_was_left_after_it(size):
+    """The person sells just before ProjectX looks at what there is to close, which is then less."""
+
     async def work(at):
         broker = await _with_position(at)
-        at.fault("drop")
-        with pytest.raises(Cut):
-            await broker.close_position(one := closing())
-        broker.news.take_order(
-            at.fake.entities.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None}))
-        )
+        net, sold = at.fake.exchange.net, []
 
-        assert broker.news.mirror.find(one.order_id) is None
+        def sells_first(*place):
+            if not sold:
+                sold.append(by_hand(at, "sell", size))
+            return net(*place)
 
-    bench(work, pace=evolve(PACE, claim_s=0.0))
+        at.fake.exchange.net = sells_first
+        report = await broker.close_position(one := closing())
 
-
-def test_there_is_no_position_to_close_and_nothing_is_waited_for():
-    async def work(at):
-        broker = await at.opened()
-        flat = await broker.close_position(one := closing())
-        broker.news.take_order(
-            at.fake.entities.order(at.fake.exchange.place(**{**_market_sell(), "client_id": None}))
-        )
-
-        assert (flat.outcome, flat.reason) == ("refused", "PositionNotFound")
-        assert broker.news.mirror.find(one.order_id) is None
+        assert (report.outcome, at.filled(one, report)) == ("filled", 3 - size)
+        assert report.broker_order_id == str(_closer(at).number)
 
     bench(work)
+
+
+def test_an_acknowledged_close_that_a_trade_by_hand_came_into_is_in_doubt():
+    async def work(at):
+        broker = await _with_position(at)
+        real = at.fake.trade
+        at.fake.trade = lambda placed: (by_hand(at, "sell", 1), real(placed))
+        report = await broker.close_position(one := closing())
+        found = await broker.find(one)
+
+        assert (report.outcome, found.outcome, found.net, at.net()) == ("unknown", "not_found", None, -1)
+
+    bench(work)
+
+
+def test_an_acknowledged_close_that_is_not_shown_is_in_doubt_and_found_when_it_is(monkeypatch):
+    async def work(at):
+        broker = await _with_position(at)
+        orders, shown = broker._accounts.orders, []
+
+        async def lags(account_id, since):
+            return [one for one in await orders(account_id, since) if one["customTag"] or shown]
+
+        monkeypatch.setattr(broker._accounts, "orders", lags)
+        report = await broker.close_position(one := closing())
+        shown.append(True)
+        found = await broker.find(one)
+
+        assert (report.outcome, "doesn't show yet" in report.reason) == ("unknown", True)
+        assert (found.outcome, at.filled(one, found)) == ("filled", 3)
+
+    bench(work)
+
+
+def test_an_acknowledged_close_that_is_rejected_later_is_a_refusal():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("reject_later")
+        report = await broker.close_position(one := closing())
+        refused = await at.ended(one, "refused")
+
+        assert (report.outcome, at.net(), refused.broker_order_id) == ("accepted", 3, report.broker_order_id)
+
+    bench(work)
+
+
+def test_a_close_that_was_rejected_before_a_restart_never_happened():
+    async def work(at):
+        broker = await _with_position(at)
+        at.fault("reject_later")
+        at.fault("lose_answer")
+        with pytest.raises(Cut):
+            await broker.close_position(one := closing())
+        await broker.close()
+        broker = await at.opened()
+        await at.until(lambda: _closer(at).status == "rejected")
+        report = await broker.find(one)
+
+        assert (report.outcome, report.net) == ("not_found", "3")
+
+    bench(work)
+
+
+def test_a_failure_to_look_for_the_closing_order_is_no_failure_to_close(monkeypatch, caplog):
+    async def work(at):
+        broker = await _with_position(at)
+        ask = broker.session.ask
+
+        async def broken(call, body, **more):
+            if call == "Order/search" and "Position/closeContract" in at.fake.requests:
+                raise Cut("the line was cut")
+            return await ask(call, body, **more)
+
+        monkeypatch.setattr(broker.session, "ask", broken)
+        report = await broker.close_position(closing())
+
+        assert (report.outcome, at.net()) == ("unknown", 0)
+
+    bench(work)
+    assert "was not looked up" in caplog.text
+
+
+@pytest.mark.parametrize(("fault", "held"), [("refuse", 3), ("rate_limit", 3), (None, 0)])
+def test_a_close_that_was_not_carried_out_is_none_whatever_a_person_does_then(fault, held):
+    async def work(at):
+        broker = await _with_position(at) if held else await at.opened()
+        if fault:
+            at.fault(fault)
+        report = None
+        with suppress(Busy):
+            report = await broker.close_position(one := closing())
+        by_hand(at, "sell", 3)
+        found = await broker.find(evolve(one, attempt=1))
+
+        assert (report is None) == (fault == "rate_limit")
+        assert report is None or report.outcome == "refused"
+        assert report is None or held or report.reason == "PositionNotFound"
+        assert (found.outcome, found.net) == ("not_found", str(held - 3))
+
+    bench(work)
+
+
+def test_what_is_traded_of_another_root_has_nothing_to_do_with_a_close():
+    async def work(at):
+        broker, one = await _lost(at, "lose_answer")
+        by_hand(at, "sell", 3, symbol="MESZ2026")
+        found = await broker.find(one)
+
+        assert (found.outcome, found.broker_order_id) == ("filled", str(_closer(at).number))
+
+    bench(work)
+
+
+def test_an_entry_goes_under_its_tag_so_that_no_other_order_is_taken_for_it():
+    async def work(at):
+        broker, one = await _lost(at, "drop")
+        by_hand(at, "sell", 3)
+        report = await broker.find(evolve(one, leg=Leg.OPEN))
+
+        assert (report.outcome, report.net) == ("not_found", "0")
+
+    bench(work)
+
+
+DECIDED = datetime(2026, 11, 23, 15, tzinfo=UTC)
+OTHER = "CON.F.US.EP.H27"
+
+
+def _placed(number, second, signed, **fields):
+    """An order as ProjectX tells it, made `second` seconds after the close was decided."""
+    made = {
+        "id": number,
+        "contractId": ES,
+        "creationTimestamp": (DECIDED + timedelta(seconds=second)).isoformat(),
+        "type": 2,
+        "side": 0 if signed > 0 else 1,
+        "size": abs(signed),
+        "status": 2,
+        "fillVolume": abs(signed),
+        "customTag": None,
+    }
+    return {**made, **fields}
+
+
+def _traded(placed, number=None, **fields):
+    """The trade that filled an order."""
+    kept = {name: placed[name] for name in ("contractId", "creationTimestamp", "side", "size")}
+    trade = {**kept, "id": 100 + placed["id"], "orderId": placed["id"], "voided": False, **fields}
+    return trade if number is None else {**trade, "id": number}
+
+
+CLOSE = _placed(5, 1, -3)
+STANDS = {"status": 1, "fillVolume": 0}
+REJECTED = {"status": 5, "fillVolume": 0}
+HALF = {"status": 3, "fillVolume": 1}
+
+
+def _ours(number, second, signed, **fields):
+    return _placed(number, second, signed, customTag=f"tt-{number}", **fields)
+
+
+@pytest.mark.parametrize(
+    ("orders", "trades", "net", "without", "after_yes"),
+    [
+        # nothing but the close, and orders of ours before and after it
+        ([CLOSE], [_traded(CLOSE)], 0, 5, 5),
+        ([CLOSE, late := _ours(6, 2, 2)], [_traded(CLOSE), _traded(late)], 2, 5, 5),
+        ([CLOSE, late := _ours(6, 2, 2, contractId=OTHER)], [_traded(CLOSE), _traded(late)], 0, 5, 5),
+        # its trades are not all told, or were taken back
+        ([CLOSE], [], 0, None, 5),
+        ([CLOSE], [_traded(CLOSE, size=2)], 0, None, 5),
+        ([CLOSE], [_traded(CLOSE, voided=True)], 0, None, 5),
+        ([CLOSE], [_traded(CLOSE, voided=True), _traded(CLOSE, 200)], 0, 5, 5),
+        ([CLOSE, late := _ours(6, 2, 2)], [_traded(CLOSE), _traded(late, voided=True)], 0, 5, 5),
+        # something is left, or another size was closed
+        ([CLOSE], [_traded(CLOSE)], 1, None, 5),
+        ([more := _placed(5, 1, -4)], [_traded(more)], 0, None, 5),
+        ([less := _placed(5, 1, -1)], [_traded(less)], 2, None, None),
+        # a stranger beside it: filled, standing, or placed before and filled now
+        ([CLOSE, by := _placed(6, 2, 1)], [_traded(CLOSE), _traded(by)], 1, None, 5),
+        ([CLOSE, by := _placed(6, 2, -1)], [_traded(CLOSE), _traded(by)], -1, None, 5),
+        ([CLOSE, _placed(6, 2, 1, type=1, **STANDS)], [_traded(CLOSE)], 0, None, 5),
+        ([CLOSE, _placed(6, 2, 1, type=1, **REJECTED)], [_traded(CLOSE)], 0, 5, 5),
+        ([CLOSE], [_traded(CLOSE), _traded(_placed(6, 2, 1))], 1, None, 5),
+        ([CLOSE], [_traded(CLOSE), _traded(_placed(6, 900, 1))], 1, 5, 5),
+        # two that left nothing: after the first of them, we bought anew
+        (
+            [CLOSE, late := _ours(6, 2, 2), by := _placed(7, 3, -2)],
+            [_traded(CLOSE), _traded(late), _traded(by)],
+            0,
+            None,
+            None,
+        ),
+        # orders that are not what a close makes
+        ([it := {**CLOSE, "type": 1}], [_traded(it)], 0, None, None),
+        ([it := {**CLOSE, "side": 0}], [_traded(it)], 0, None, None),
+        ([it := {**CLOSE, "customTag": "theirs"}], [_traded(it)], 0, None, None),
+        ([it := {**CLOSE, "contractId": OTHER}], [_traded(it)], 0, None, None),
+        # one that came before, one of another time, one that came to nothing
+        ([it := {**CLOSE, "id": 1}], [_traded(it)], 0, None, None),
+        ([it := _placed(5, 900, -3)], [_traded(it)], 0, None, 5),
+        ([it := _placed(5, -900, -3)], [_traded(it)], 0, None, 5),
+        ([{**CLOSE, **REJECTED}], [], 3, None, 5),
+        ([it := {**CLOSE, **HALF}], [_traded(it, size=1)], 2, None, 5),
+    ],
+)
+def test_the_order_that_closed_is_the_one_that_leaves_no_other_reading(
+    orders, trades, net, without, after_yes
+):
+    asked = order("sell", 3, leg=Leg.CLOSE, attempt=2, submitted_at=DECIDED)
+    ours = {one["id"] for one in orders if (one["customTag"] or "").startswith("tt-")}
+    told = Told(orders=orders, trades=trades, net=Decimal(net), ours=ours)
+    doubted = Closing(order=asked, contract_id=ES, known=frozenset({1}))
+
+    assert closer(doubted, told) == without
+    assert closer(evolve(doubted, acknowledged=True), told) == after_yes
+
+
+def test_an_order_that_is_cancelled_with_a_part_of_it_filled_may_be_the_close():
+    asked = order("sell", 3, leg=Leg.CLOSE, attempt=2, submitted_at=DECIDED)
+    forgotten = Closing(order=asked, contract_id=ES)
+
+    assert able(forgotten, [{**CLOSE, **HALF}], ()) != []
+    assert able(forgotten, [{**CLOSE, **REJECTED}], ()) == []
+
+
+def _history(steps, quantity):
+    """What ProjectX tells after some steps, and the number of the order that closed, None where none did.
+
+    A step is who (`ours`, `person`, or the `close`, which takes what is held), when in seconds after the
+    close was decided, and a signed quantity. It begins with `quantity` held.
+    """
+    held, closed, orders = quantity, None, []
+    for number, (who, second, size) in enumerate(sorted(steps, key=lambda step: step[1]), 1):
+        if who == "close":
+            if not held:
+                continue
+            closed, size = number, -held
+        held += size
+        orders.append((_ours if who == "ours" else _placed)(number, second, size))
+    ours = {one["id"] for one in orders if one["customTag"]}
+    return Told(orders=orders, trades=list(map(_traded, orders)), net=Decimal(held), ours=ours), closed
+
+
+_SECONDS = st.integers(0, int(LATEST.total_seconds()))
+_QUANTITIES = st.integers(-3, 3).filter(bool)
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["ours", "person"]), st.integers(-300, 600), _QUANTITIES), max_size=4
+)
+
+
+@given(
+    steps=_STEPS,
+    quantity=st.integers(1, 3),
+    second=st.none() | _SECONDS,
+    acknowledged=st.booleans(),
+)
+def test_an_order_that_is_taken_for_the_close_is_it_or_did_just_that_when_there_was_none(
+    steps, quantity, second, acknowledged
+):
+    acknowledged = acknowledged and second is not None
+    close = [] if second is None else [("close", second, 0)]
+    told, true = _history([*steps, *close], quantity)
+    acknowledged = acknowledged and true is not None
+    before = {one["id"] for one in told.orders if one["creationTimestamp"] < DECIDED.isoformat()}
+    asked = Closing(
+        order=order("sell", quantity, leg=Leg.CLOSE, attempt=2, submitted_at=DECIDED),
+        contract_id=ES,
+        known=frozenset(before) if acknowledged else None,
+        acknowledged=acknowledged,
+    )
+    found = closer(asked, told)
+    event(f"acknowledged {acknowledged}, found {found is not None}, true {true is not None}")
+
+    if true is not None and (not acknowledged or told.orders[true - 1]["side"] == 1):
+        assert found in (true, None)
+    if found is not None and true is None:
+        (one,) = [one for one in told.orders if one["id"] == found]
+        assert (one["side"], one["size"]) == (1, quantity)
+        assert sum(_signed(trade) for trade in told.trades if trade["orderId"] <= found) == -quantity
+    strangers = [one for one in told.orders if one["id"] not in {*told.ours, true}]
+    if true is not None and not strangers and told.orders[true - 1]["size"] == quantity:
+        assert found == (true if told.orders[true - 1]["side"] == 1 else None)
+
+
+def _signed(trade):
+    return trade["size"] * (1 if trade["side"] == 0 else -1)
 
 
 # Looking up
@@ -977,8 +1427,7 @@ def test_an_account_that_is_gone_is_told_as_no_answer(monkeypatch):
 def test_a_manual_trade_leads_to_a_fresh_look():
     async def work(at):
         broker = await at.opened()
-        by_hand = at.fake.exchange.place(**{**_market_sell(), "client_id": None})
-        at.fake.exchange.work(by_hand)
+        by_hand(at, "sell", 3)
         await at.until(lambda: Moved() in at.told)
 
         assert [told.positions for told in await broker.snapshot()] == [{"ESZ2026": -3}]
@@ -1210,7 +1659,7 @@ def test_an_order_older_than_the_gap_is_caught_up_with_too():
         await at.until(lambda: broker.news.mirror.find(one.order_id).status)
         placed = at.fake.exchange.find(one.order_id)[0]
         placed.at -= timedelta(days=3)
-        broker.news.take_order(at.fake.entities.order(placed))
+        broker.news.mirror.take_order(at.fake.entities.order(placed))
         for hub in at.fake.hubs:
             hub.subscribed.clear()
         at.price(4985)
@@ -1262,8 +1711,7 @@ def test_a_hub_that_hears_our_pings_does_not_hang_up():
 def test_what_another_program_of_the_user_orders_is_not_told():
     async def work(at):
         await at.opened()
-        theirs = at.fake.exchange.place(**{**_market_sell(), "client_id": "their-1"})
-        at.fake.exchange.work(theirs)
+        by_hand(at, "sell", 3, client_id="their-1")
         await at.until(lambda: Moved() in at.told)
 
         assert [told for told in at.told if isinstance(told, Report)] == []

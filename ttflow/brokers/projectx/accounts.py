@@ -90,6 +90,11 @@ class Accounts:
         held = await self._held(await self._positions(self.id(order)))
         return sum((quantity for symbol, quantity in held.items() if root(symbol) == order.root), ZERO)
 
+    async def held(self, account_id: int, contract_id: str) -> Decimal:
+        """What an account holds of one contract, now, signed."""
+        positions = await self._positions(account_id)
+        return sum((signed(one) for one in positions if one["contractId"] == contract_id), ZERO)
+
     async def _positions(self, account_id: int) -> list[Data]:
         answer = await self._session.ask("Position/searchOpen", {"accountId": account_id})
         return list(answer["positions"])

@@ -27,10 +27,10 @@ from ttflow.brokers.base import (
 )
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.projectx.accounts import Accounts
+from ttflow.brokers.projectx.closing import Closing
 from ttflow.brokers.projectx.contracts import Contracts
 from ttflow.brokers.projectx.hub import Hub
 from ttflow.brokers.projectx.lookup import BACK, Lookup
-from ttflow.brokers.projectx.mirror import Seen
 from ttflow.brokers.projectx.news import News
 from ttflow.brokers.projectx.prices import Prices
 from ttflow.brokers.projectx.session import PER_MINUTE, Refused, Session
@@ -110,7 +110,7 @@ class ProjectX:
         self._prices = Prices(f"{hubs}/hubs/market", session, self._contracts, pace, self._say)
         self._accounts = Accounts(session, self._contracts, names, clock, self._prices.last)
         self.news = News(self._accounts, pace, clock, self._say, self._look_soon)
-        self._lookup = Lookup(self._accounts, self.news)
+        self._lookup = Lookup(self._accounts, self._contracts, self.news)
         self._hub = Hub(
             f"{hubs}/hubs/user",
             session,
@@ -227,46 +227,46 @@ class ProjectX:
 
     async def find(self, order: Order) -> Report:
         """Look an order up by its id among those since the day before it was sent, with all its fills."""
-        seen = self._lookup.mine(order)
-        found = await self._lookup.ask_for(order, seen)
-        return found.answer() if found else await self._lookup.absent(order)
+        return await self._lookup.report(order)
 
     async def close_position(self, order: Order) -> Report:
         """Let ProjectX close the position in a contract.
 
-        Its answer names no order, and the order that it makes has no tag: the new market order of that
-        contract, on the closing side, is taken as ours.
+        Its answer names no order, and the order that it makes has no tag: it is looked for among the new
+        orders, and while none of them can be told to be it, nobody knows what the close has done.
         """
         with before_it_leaves():
             account_id = self._accounts.id(order)
             contract_id = await self._contracts.id_of(order.symbol)
-            began = self._clock() - BACK
-            known = frozenset([one["id"] for one in await self._accounts.orders(account_id, began)])
+            there = await self._accounts.orders(account_id, self._clock() - BACK)
+            known = frozenset([one["id"] for one in there])
             await self.session.token()
         if contract_id is None:
             return _refused(order, f"TopstepX has no contract {order.symbol}")
         self.news.expect(order)
-        self.news.expect_close(order, contract_id, known)
+        self._lookup.closes(Closing(order=order, contract_id=contract_id, known=known))
         try:
             await self._order("Position/closeContract", {"accountId": account_id, "contractId": contract_id})
         except Refused as error:
-            self.news.expect_no_close(order)
+            self._lookup.closes_not(order)
             return _refused(order, str(error))
         except NotSent:
-            self.news.expect_no_close(order)
+            self._lookup.closes_not(order)
             raise
-        seen = self.news.mirror.find(order.order_id)
-        if seen is None:
-            seen = await self._seek_closing(order)
-        return seen.answer() if seen else Report(order_id=order.order_id, outcome="accepted")
+        self._lookup.was_acknowledged(order)
+        return await self._closed(order)
 
-    async def _seek_closing(self, order: Order) -> Seen | None:
-        """Look for the order that closes a position; a failure to look is not one to close."""
+    async def _closed(self, order: Order) -> Report:
+        """How the order stands that closes a position; a failure to find it is not one to close."""
         try:
-            return await self._lookup.ask_for(order, None)
+            report = await self._lookup.report(order)
         except Exception as error:
             log.warning("the order that closes %s was not looked up: %r", order.symbol, error)
-            return None
+        else:
+            if report.outcome != "not_found":
+                return report
+        told = "TopstepX closes the position, and doesn't show yet by which order"
+        return Report(order_id=order.order_id, outcome="unknown", reason=told)
 
     async def snapshot(self) -> tuple[Snapshot, ...]:
         """Say what each of the group's accounts holds, now."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import Any
 
 from ttflow.brokers.base import Report
 from ttflow.brokers.projectx.accounts import Accounts
 from ttflow.brokers.projectx.mirror import Mirror, Seen
-from ttflow.brokers.projectx.wire import MARKET, SIDES, Data, Pace, entities
+from ttflow.brokers.projectx.wire import Data, Pace, entities
 from ttflow.order import Order
 
 log = logging.getLogger("ttflow.brokers.projectx")
@@ -29,30 +27,6 @@ LOOKUPS = 3
 
 MARGIN = timedelta(hours=1)
 """How much further back than needed is looked after a gap: clocks differ."""
-
-
-@dataclass(frozen=True, eq=False)
-class Closing:
-    """A position that ProjectX was told to close: its answer names no order, and that order has no tag.
-
-    `known` are the orders that were there before; `until` is when waiting for it ends, in seconds.
-    """
-
-    order: Order
-    account_id: int
-    contract_id: str
-    known: frozenset[int]
-    until: float
-
-    def fits(self, entity: Data) -> bool:
-        """Whether an order can be the one that closes the position, and no other that we know of."""
-        return (
-            monotonic() < self.until
-            and entity["id"] not in self.known
-            and not entity.get("customTag")
-            and (entity.get("accountId"), entity.get("contractId")) == (self.account_id, self.contract_id)
-            and (entity.get("type"), entity.get("side")) == (MARKET, SIDES[self.order.side])
-        )
 
 
 class News:
@@ -75,7 +49,6 @@ class News:
         """Begin anew."""
         self.mirror = Mirror()
         self._sent: set[str] = set()
-        self._closings: dict[tuple[int, str], Closing] = {}
         self._heard_at: datetime | None = None
 
     async def close(self) -> None:
@@ -99,35 +72,21 @@ class News:
     def _heard(self, name: str, entity: Data) -> None:
         match name:
             case "GatewayUserOrder":
-                self.look(self.take_order(entity))
+                self.look(self.mirror.take_order(entity))
             case "GatewayUserTrade":
                 self.look(self.mirror.take_trade(entity))
             case "GatewayUserPosition":
                 self._stale()
-
-    def take_order(self, entity: Data) -> Seen:
-        """Take in what is said of an order, and notice where it is the one that closes a position."""
-        seen = self.mirror.take_order(entity)
-        key = (entity.get("accountId", 0), entity.get("contractId", ""))
-        closing = self._closings.get(key)
-        if seen.client_id is None and closing and closing.fits(entity):
-            self._closings.pop(key)
-            self.mirror.name(seen.number, closing.order.order_id)
-        return seen
 
     def expect(self, order: Order) -> None:
         """Know an id as one of ours, before its order is sent."""
         if not order.order_id.startswith(OURS):
             self._sent.add(order.order_id)
 
-    def expect_close(self, order: Order, contract_id: str, known: frozenset[int]) -> None:
-        """Wait for the order that closes a position, for `claim_s` seconds."""
-        account_id, until = self._accounts.id(order), monotonic() + self._pace.claim_s
-        self._closings[account_id, contract_id] = Closing(order, account_id, contract_id, known, until)
-
-    def expect_no_close(self, order: Order) -> None:
-        """Wait no more for the order that closes a position: there is none."""
-        self._closings = {key: one for key, one in self._closings.items() if one.order is not order}
+    def ours(self) -> frozenset[int]:
+        """The numbers of the orders that are known to be ours."""
+        named = ((number, seen.client_id) for number, seen in self.mirror.orders.items())
+        return frozenset(number for number, name in named if name and self._is_ours(name))
 
     # What is told
 
@@ -201,12 +160,12 @@ class News:
         orders = await self._accounts.orders(account_id, since)
         trades = await self._accounts.trades(account_id, since)
         for entity in orders:
-            self.take_order(entity)
+            self.mirror.take_order(entity)
         for entity in trades:
             self.mirror.take_trade(entity)
 
     async def _take_standing(self, account_id: int) -> None:
-        standing = [self.take_order(entity) for entity in await self._accounts.standing(account_id)]
+        standing = [self.mirror.take_order(entity) for entity in await self._accounts.standing(account_id)]
         begun = [seen.created for seen in standing if seen.filled and seen.created]
         if begun:
             numbers = {seen.number for seen in standing}

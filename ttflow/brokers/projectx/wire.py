@@ -27,9 +27,8 @@ class Pace:
     `lifetime_s` is how long a token is good; it is renewed when a quarter of that is left. `beat_s` is how
     often a hub is told that we live, and after `silence_s` without a word from it it is given up. `retry_s`
     and `retry_most_s` bound the pause before it is opened again. `settle_s` is how long fills may come after
-    their order's end, `look_s` how long after news of a position a snapshot is due, `claim_s` how long an
-    order may take to appear that closes a position. `answer_s` bounds each wait for an answer, `busy_s` is
-    the pause after a 429, which counts requests over a minute.
+    their order's end, `look_s` how long after news of a position a snapshot is due. `answer_s` bounds each
+    wait for an answer, `busy_s` is the pause after a 429, which counts requests over a minute.
     """
 
     lifetime_s: float = 24 * 3600.0
@@ -39,7 +38,6 @@ class Pace:
     retry_most_s: float = 30.0
     settle_s: float = 1.0
     look_s: float = 5.0
-    claim_s: float = 60.0
     answer_s: float = 10.0
     busy_s: float = 60.0
 
