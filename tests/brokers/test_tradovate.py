@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,14 @@ from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
 from ttflow.brokers.base import connect as connect_all
 from ttflow.brokers.http import Cut, Unreadable
 from ttflow.brokers.mirroring import KEPT
-from ttflow.brokers.tradovate import Tradovate, connect
+from ttflow.brokers.tradovate import Tradovate, connect, stream
+from ttflow.brokers.tradovate.line import Pauses
 from ttflow.brokers.tradovate.login import shared
 from ttflow.brokers.tradovate.mirror import Mirror
 from ttflow.brokers.tradovate.wire import refusal
 from ttflow.fakes.tradovate import TradovateFake
 from ttflow.fakes.tradovate.broker import MARKET_FAULTS
+from ttflow.fakes.tradovate.socket import Socket
 from ttflow.order import Leg
 from ttflow.words import Side, evolve
 
@@ -928,6 +931,48 @@ def test_the_stream_comes_back_with_a_new_session_where_the_token_has_ended():
         assert broker.login.in_sync
         assert at.fake.requests["auth/accesstokenrequest"] == 2
 
+    bench(work)
+
+
+class Noted(Pauses):
+    """The pauses, each noted with what it was to be at least; it is cut short."""
+
+    noted: ClassVar[list[tuple[float, float]]] = []
+
+    async def wait(self, least_s=0.0):
+        self.noted.append((self._next_s, least_s))
+        await super().wait()
+
+
+def test_a_stream_that_was_open_is_opened_again_after_the_shortest_pause(monkeypatch):
+    async def work(at):
+        await at.opened()
+        for count in (2, 4, 6):
+            at.fault("close_socket")
+            await at.until(lambda count=count: len(at.links()) == count)
+
+        assert Noted.noted == [(PACE.retry_s, 0.0)] * 3
+
+    monkeypatch.setattr(Noted, "noted", [])
+    monkeypatch.setattr(stream, "Pauses", Noted)
+    bench(work)
+
+
+def test_a_stream_whose_rate_limit_is_reached_is_left_alone_for_an_hour(monkeypatch):
+    async def work(at):
+        await at.opened()
+        answers = [(429, None)]
+        sync = Socket._sync
+        monkeypatch.setattr(
+            Socket, "_sync", lambda self, given: answers.pop() if answers else sync(self, given)
+        )
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        assert [least_s for _, least_s in Noted.noted] == [0, 3600]
+
+    monkeypatch.setattr(Noted, "noted", [])
+    monkeypatch.setattr(stream, "Pauses", Noted)
     bench(work)
 
 

@@ -186,6 +186,19 @@ def test_nothing_is_quoted_that_is_not_subscribed_or_no_longer_is():
     call(work)
 
 
+def test_a_price_is_told_of_its_own_contracts_only():
+    async def work(caller):
+        async with line(caller) as heard:
+            for number, name in enumerate(("ESZ6", "MNQZ6"), 2):
+                await asked(heard, "md/subscribequote", {"symbol": name}, number)
+                await quote(heard)
+            await price(caller, 20_000, "MNQZ2026")
+
+            assert (await quote(heard))["entries"]["Trade"]["price"] == 20_000
+
+    call(work)
+
+
 @pytest.mark.parametrize("symbol", ["ESZ2026", "ES1!", "AAPL", "esz6", "", 5])
 def test_what_is_no_contract_is_inaccessible(symbol):
     async def work(caller):
