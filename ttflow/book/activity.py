@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from ttflow.order import Leg, Order, Trade
 from ttflow.view import Opening
@@ -13,22 +14,22 @@ LATELY = timedelta(hours=1)
 MOST = 1000
 _HOUR = timedelta(hours=1)
 _HOURS = 50
-_AT_ONCE = 50  # more openings than one input makes in an account
+_BLOCK = 32  # openings are kept in blocks, so that one more copies a few and not all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
     """The opening orders of an account, and how its last round trips ended.
 
-    `openings` are those of the last hour, 1,000 at most, with the ids in `ids`; `hours` counts them by the
-    hour (UTC) for the last two days. `losses` are the losing round trips since the last that won, the newest
-    at `lost_at`. `seq` is that of the last order counted.
+    `blocks` hold the openings of the last hour and some before; `hours` counts them by the hour (UTC) for the last
+    two days. `losses` are the losing round trips since the last that won, the newest at `lost_at`. `seq` is
+    that of the last order counted, and `ids` are those of all that were counted with it.
     """
 
     account_group: str
     account: str
     seq: int = 0
-    openings: tuple[Opening, ...] = ()
+    blocks: tuple[tuple[Opening, ...], ...] = ()
     ids: tuple[str, ...] = ()
     hours: tuple[tuple[datetime, int], ...] = ()
     losses: int = 0
@@ -40,20 +41,31 @@ class Activity:
             return self._traded(row)
         if row.leg is not Leg.OPEN or row.alert_id is None or row.seq < self.seq:
             return self  # an order is counted with the input that made it
-        if row.seq == self.seq and row.order_id in self.ids[-_AT_ONCE:]:
+        known = self.ids if row.seq == self.seq else ()
+        if row.order_id in known:
             return self
         opening = Opening(row.submitted_at, row.strategy, row.root, row.side, row.quantity)
-        since, known = row.submitted_at - LATELY, len(self.openings)
-        old = max(0, known + 1 - MOST)
-        while old < known and self.openings[old].at <= since:
-            old += 1
         return evolve(
             self,
             seq=row.seq,
-            openings=(*self.openings[old:], opening),
-            ids=(*self.ids[old:], row.order_id),
+            blocks=self._with(opening),
+            ids=(*known, row.order_id),
             hours=self._counted(row.submitted_at),
         )
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        """The opening orders of the last hour and perhaps a few before, oldest first, 1,000 at most."""
+        return tuple(chain.from_iterable(self.blocks))[-MOST:]
+
+    def _with(self, opening: Opening) -> tuple[tuple[Opening, ...], ...]:
+        blocks, since = self.blocks, opening.at - LATELY
+        if blocks and len(blocks[-1]) < _BLOCK:
+            blocks = (*blocks[:-1], (*blocks[-1], opening))
+        else:
+            blocks = (*blocks, (opening,))
+        spare = len(blocks) - 1 - MOST // _BLOCK  # the last block may hold but one
+        return blocks[1:] if blocks[0][-1].at <= since or spare > 1 else blocks
 
     def _traded(self, trade: Trade) -> Activity:
         if trade.net_pnl < 0:

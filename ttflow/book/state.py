@@ -122,6 +122,7 @@ class State:
         self._orders_for: dict[str, dict[str, None]] = {}
         self._tickets_of: dict[Key, dict[tuple[int, str, str], None]] = {}
         self._held: dict[tuple[str, str], dict[Key, None]] = {}
+        self._held_by: dict[tuple[str, str, str], dict[Key, None]] = {}
         self._watched: dict[str, dict[Any, None]] = {name: {} for name in _WATCHED}
 
     def put(self, table: str, row: Any) -> None:
@@ -178,11 +179,12 @@ class State:
                 self._watched[table].pop(key, None)
 
     def _hold(self, key: Key, held: bool) -> None:
-        account = key[1:3]
-        if held:
-            self._held.setdefault(account, {})[key] = None
-        elif account in self._held:
-            self._held[account].pop(key, None)
+        strategy, group, account, symbol_root = key
+        for index, place in ((self._held, (group, account)), (self._held_by, (strategy, group, symbol_root))):
+            if held:
+                index.setdefault(place, {})[key] = None
+            elif (keys := index.get(place)) is not None:
+                keys.pop(key, None)
 
     def _end(self, key: str, row: Any) -> None:
         self.ended.pop(key, None)
@@ -276,6 +278,10 @@ class State:
         """The ledgers of an account that hold something, `manual` included, in the order of their names."""
         return [self.ledgers[key] for key in sorted(self._held.get((group, account), ()))]
 
+    def holding(self, strategy: str, group: str, symbol_root: str) -> list[str]:
+        """The accounts of a group in which a strategy holds a root, in the order of their names."""
+        return sorted(account for _, _, account, _ in self._held_by.get((strategy, group, symbol_root), ()))
+
     def ledger(self, key: Key) -> Ledger:
         """The ledger with this key; a flat one where there is none yet."""
         found = self.ledgers.get(key)
@@ -305,7 +311,8 @@ class State:
 
 def ledger_key(row: Order | Ticket) -> Key:
     """The ledger that an order or a ticket belongs to."""
-    return row.strategy, row.account_group, row.account, root(row.symbol)
+    symbol_root = row.root if type(row) is Order else root(row.symbol)
+    return row.strategy, row.account_group, row.account, symbol_root
 
 
 def _mark(index: dict[Any, dict[Any, None]], key: Any, item: Any, present: bool) -> None:

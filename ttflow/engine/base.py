@@ -152,9 +152,8 @@ class Base:
 
     def net(self, group: str, account: str, symbol_root: str) -> Decimal:
         """What the ledgers of an account hold of a root, `manual` included, added up."""
-        wanted = (group, account, symbol_root)
-        rows = self.state.ledgers.values()
-        return sum((r.position for r in rows if (r.account_group, r.account, r.root) == wanted), ZERO)
+        held = self.state.held_in(group, account)
+        return sum((ledger.position for ledger in held if ledger.root == symbol_root), ZERO)
 
     def all_orders(self) -> list[Order]:
         """The orders that have not ended, oldest first."""

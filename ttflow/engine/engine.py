@@ -223,10 +223,7 @@ class Engine(Commands):
 
     def _holding(self, ticket: Ticket) -> list[str]:
         """The accounts of the ticket's group in which its strategy holds its root."""
-        wanted = (ticket.strategy, ticket.account_group, root(ticket.symbol))
-        rows = self.state.ledgers.values()
-        found = [row for row in rows if (row.strategy, row.account_group, row.root) == wanted]
-        return sorted(row.account for row in found if not row.flat)
+        return self.state.holding(ticket.strategy, ticket.account_group, root(ticket.symbol))
 
     def _queue(self, ticket: Ticket) -> None:
         self.state.put("tickets", ticket)

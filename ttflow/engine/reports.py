@@ -160,12 +160,7 @@ class Reports(Orders):
         """What reduces and is not found was never sent, where a snapshot shows its position unchanged."""
         if order.leg is Leg.OPEN or net is None:
             return False
-        held = (
-            row.position
-            for row in self.state.ledgers.values()
-            if (row.account_group, row.account, row.root) == (order.account_group, order.account, order.root)
-        )
-        return Decimal(net) == sum(held, ZERO)
+        return Decimal(net) == self.net(order.account_group, order.account, order.root)
 
     def doubt(self, order: Order, why: str = "the desk stopped before the answer came") -> None:
         """An order whose answer was lost is looked up by its id, and never sent again."""

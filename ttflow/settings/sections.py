@@ -223,7 +223,10 @@ class Group(AtFirm):
     def account(self, name: str) -> AccountSettings | None:
         """The account of that name, or of that shadow's name; None where there is none any more."""
         real = name.removesuffix("~paper")
-        return next((account for account in self.accounts if account.name == real), None)
+        for account in self.accounts:  # no generator: every order asks
+            if account.name == real:
+                return account
+        return None
 
     def reached(self, name: str) -> str:
         """The address of this group's broker, the group being called `name`; KeyError for brokers unknown."""
