@@ -267,9 +267,9 @@ class Ticket:
         """Whether the ticket has its outcome."""
         return self.status in OUTCOMES
 
-    def note(self, text: str, step: str = "") -> Ticket:
-        """Return the ticket with one more sentence in its trail."""
-        return evolve(self, trail=(*self.trail, Note(step, text)))
+    def note(self, text: str, step: str = "", **changes: Any) -> Ticket:
+        """Return the ticket with one more sentence in its trail, and with `changes` of other fields."""
+        return evolve(self, trail=(*self.trail, Note(step, text)), **changes)
 
     def deny(self, reason: str, text: str, step: str = "") -> Ticket:
         """Return the ticket denied, or, where it closes a position, only noted.
@@ -283,15 +283,16 @@ class Ticket:
     def end(self, status: Status, reason: str | None, text: str = "", step: str = "") -> Ticket:
         """Return the ticket with its outcome; raises ValueError where the table has no such transition."""
         trail = (*self.trail, Note(step, text)) if text else self.trail
-        return evolve(self.to(status), reason=reason, trail=trail)
+        return self.to(status, reason=reason, trail=trail)
 
-    def to(self, status: Status) -> Ticket:
-        """Return the ticket in another status; raises ValueError where the table has no such transition."""
-        if status is self.status:
-            return self
-        if status not in TRANSITIONS[self.status]:
+    def to(self, status: Status, **changes: Any) -> Ticket:
+        """Return the ticket in another status, and with `changes` of other fields.
+
+        Raises ValueError where the table has no such transition.
+        """
+        if status is not self.status and status not in TRANSITIONS[self.status]:
             raise ValueError(f"a ticket can't go from {self.status} to {status}")
-        return evolve(self, status=status)
+        return evolve(self, status=status, **changes)
 
     def sized(self, quantity: Decimal, text: str) -> Ticket:
         """Return the ticket with the quantity to open, in our units; a closing leg is left alone."""

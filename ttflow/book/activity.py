@@ -21,9 +21,9 @@ _BLOCK = 32  # openings are kept in blocks, so that one more copies a few and no
 class Activity:
     """The opening orders of an account, and how its last round trips ended.
 
-    `blocks` hold the openings of the last hour and some before; `hours` counts them by the hour (UTC) for the last
-    two days. `losses` are the losing round trips since the last that won, the newest at `lost_at`. `seq` is
-    that of the last order counted, and `ids` are those of all that were counted with it.
+    `blocks` hold the openings of the last hour and some before; `hours` counts them by the hour (UTC) for the
+    last two days. `losses` are the losing round trips since the last that won, the newest at `lost_at`. `seq`
+    is that of the last order counted, and `ids` are those of all that were counted with it.
     """
 
     account_group: str

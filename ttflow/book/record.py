@@ -40,7 +40,8 @@ class Record:
     def after(self, row: Fill | Trade | Episode) -> Record:
         """The record with one more row counted."""
         if isinstance(row, Fill):
-            return evolve(self, live=self.live.seen(row.filled_at))
+            live = self.live.seen(row.filled_at)
+            return self if live is self.live else evolve(self, live=live)
         if isinstance(row, Trade):
             return self._traded(row)
         if not row.signal:

@@ -145,12 +145,12 @@ class State:
             return
         if table in FED_BY:
             record = self.record(row.strategy, row.mode)
-            self._derive("records", (row.strategy, row.mode), record.after(row))
+            if (after := record.after(row)) is not record:
+                self._derive("records", (row.strategy, row.mode), after)
         if table in _ACTING:
-            before = self.activity(row.account_group, row.account)
-            after = before.after(row)
-            if after is not before:
-                self._derive("activities", (row.account_group, row.account), after)
+            activity = self.activity(row.account_group, row.account)
+            if (since := activity.after(row)) is not activity:
+                self._derive("activities", (row.account_group, row.account), since)
 
     def _derive(self, table: str, key: tuple[str, str], row: Any) -> None:
         kept = self.tables[table]
@@ -180,11 +180,13 @@ class State:
 
     def _hold(self, key: Key, held: bool) -> None:
         strategy, group, account, symbol_root = key
-        for index, place in ((self._held, (group, account)), (self._held_by, (strategy, group, symbol_root))):
-            if held:
-                index.setdefault(place, {})[key] = None
-            elif (keys := index.get(place)) is not None:
-                keys.pop(key, None)
+        mine = self._held.setdefault((group, account), {})
+        theirs = self._held_by.setdefault((strategy, group, symbol_root), {})
+        if held:
+            mine[key] = theirs[key] = None
+        else:
+            mine.pop(key, None)
+            theirs.pop(key, None)
 
     def _end(self, key: str, row: Any) -> None:
         self.ended.pop(key, None)

@@ -15,8 +15,9 @@ from ttflow.firms.rules import Rules
 from ttflow.instrument import root, ticker
 from ttflow.order import Account, Leg, Order, Trade
 from ttflow.settings import Settings
-from ttflow.ticket import Status, Ticket
-from ttflow.words import ZERO, evolve
+from ttflow.settings.limits import FlatBy
+from ttflow.ticket import Note, Status, Ticket
+from ttflow.words import ZERO
 
 SIMULATOR = "simulator"
 SHADOW = "~paper"
@@ -76,7 +77,9 @@ class Base:
         self.weighed: dict[tuple[str, str], None] = {}  # the accounts whose worth this input may have changed
         self.watched_money: frozenset[str] = frozenset()  # the groups where open profit counts for it
         self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
+        self.trades_live = False  # whether any group is live
         self._bound: dict[tuple[str, str], Rules | None] = {}
+        self._flat_rules: dict[tuple[str, str], tuple[FlatBy, ...]] = {}
         self.closed: tuple[Trade, ...] = ()  # the round trips that the fill being booked closed
         self._notices = self._unasked = (0, 0)
 
@@ -84,7 +87,8 @@ class Base:
         self, ticket: Ticket, status: Status, reason: str | None, text: str, step: str = "desk"
     ) -> Ticket:
         """Give a ticket its outcome."""
-        ended = evolve(ticket.end(status, reason, text, step), plan=None)
+        trail = (*ticket.trail, Note(step, text)) if text else ticket.trail
+        ended = ticket.to(status, reason=reason, trail=trail, plan=None)
         self.state.put("tickets", ended)
         return ended
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -34,24 +33,29 @@ class Contracts(Floors):
             return None
         dated = contract(ledger.contract or "", self.now.date())
         times = [leave_by(dated)] if dated else []
-        times += [next_flat(rule, self.now) for rule in self._flat_by(ledger)]
+        rules = self._flat_by(ledger.account_group, ledger.strategy)
+        times += [next_flat(rule, self.now) for rule in rules]
         return min((at for at in times if at is not None), default=None)
 
-    def _flat_by(self, ledger: Ledger) -> Iterator[FlatBy]:
+    def _flat_by(self, group: str, strategy: str) -> tuple[FlatBy, ...]:
         """The flat-by times that the limits set for a ledger: the desk's, its group's, its strategy's."""
-        group = self.settings.groups.get(ledger.account_group)
-        strategies = (self.settings.strategies.get(name) for name in (EVERY, ledger.strategy))
-        for one in (self.settings, group, *strategies):
-            if one is not None and one.limits.flat_by:
-                yield one.limits.flat_by
+        found = self._flat_rules.get((group, strategy))
+        if found is None:
+            given = self.settings
+            strategies = (given.strategies.get(name) for name in (EVERY, strategy))
+            tables = [one.limits for one in (given, given.groups.get(group), *strategies) if one is not None]
+            found = tuple(limits.flat_by for limits in tables if limits.flat_by)
+            self._flat_rules[group, strategy] = found
+        return found
 
     def expires(self, ticket: Ticket, leg: Leg) -> datetime | None:
         """When an order is withdrawn: one that opens, before its account has to be flat, too."""
         given = super().expires(ticket, leg)
         if leg is not Leg.OPEN:
             return given
-        flat = [next_flat(rule, self.now) for rule in self._flat_by(self.state.ledger(ledger_key(ticket)))]
-        return min((at for at in (given, *flat) if at is not None), default=None)
+        rules = self._flat_by(ticket.account_group, ticket.strategy)
+        flat = [next_flat(rule, self.now) for rule in rules]
+        return min((at for at in (given, *flat) if at is not None), default=None) if flat else given
 
     def leave_anew(self) -> None:
         """Reckon anew when what is held must be closed: other limits are in force."""
@@ -78,12 +82,8 @@ class Contracts(Floors):
         """Why a symbol may not be opened here; None where it may."""
         group = self.settings.groups[ticket.account_group]
         ledger = self.state.ledger(ledger_key(ticket))
-        if (
-            kind(symbol) == "option"
-            and side is Side.SELL
-            and ledger.position <= 0
-            and not group.short_options
-        ):
+        opens_short = side is Side.SELL and ledger.position <= 0
+        if opens_short and not group.short_options and kind(symbol) == "option":
             text = f"Selling {symbol} to open is not allowed; short_options = true in the group allows it."
             return Reason.SHORT_OPTION, text
         outside = self.broker_of(ticket.account_group, ticket.account)

@@ -34,6 +34,8 @@ from ttflow.words import OrderType, evolve
 
 log = logging.getLogger("ttflow.engine")
 
+_SAID = ("strategy", "symbol", "action", "quantity", "price", "account_group")  # of an alert, in its row
+
 
 class Applied(NamedTuple):
     """What became of one input: the decision to record, and what to do outside once it is."""
@@ -230,17 +232,8 @@ class Engine(Commands):
         self.touched[ledger_key(ticket)] = None
 
     def _row(self, item: Input, alert: Alert | None) -> None:
-        row = AlertRow(seq=item.seq, alert_id=self.ids.alert(item.seq), received_at=item.at)
-        if alert:
-            row = evolve(
-                row,
-                strategy=alert.strategy,
-                symbol=alert.symbol,
-                action=alert.action,
-                quantity=alert.quantity,
-                price=alert.price,
-                account_group=alert.account_group,
-            )
+        said = {name: getattr(alert, name) for name in _SAID} if alert else {}
+        row = AlertRow(seq=item.seq, alert_id=self.ids.alert(item.seq), received_at=item.at, **said)
         self.state.put("alerts", row)
 
     def _ticket(self, item: Input, alert: Alert) -> Ticket:
@@ -274,7 +267,8 @@ class Engine(Commands):
         if group.broker != SIMULATOR and ticket.account_group not in self.connected:
             self._refuse(ticket, Reason.NO_BROKER, no_broker(ticket.account_group, group))
             return
-        self._queue(evolve(ticket, account=self.account_for(ticket, group)))
+        account = self.account_for(ticket, group)
+        self._queue(ticket if account == ticket.account else evolve(ticket, account=account))
 
     def _refuse(self, ticket: Ticket, reason: Reason, text: str) -> None:
         ended = self.end(ticket, Status.DENIED, reason, text, step="lift")
@@ -315,16 +309,11 @@ class Engine(Commands):
     def _seen(self, symbol: str, price: Decimal, *, streamed: bool) -> Price:
         """The row of a price; `streamed`: no alert brought it."""
         known = self.state.prices.get(symbol)
-        row = Price(symbol=symbol, seq=self.seq, price=price, at=self.now)
-        if known is not None:
-            first = known.seq != self.seq  # of the prices that one input brings
-            row = evolve(
-                row,
-                streamed_at=known.streamed_at,
-                since=known.since,
-                before=known.price if first else known.before,
-                before_at=known.at if first else known.before_at,
-            )
+        if known is None:
+            row = Price(symbol=symbol, seq=self.seq, price=price, at=self.now)
+        else:  # of the prices that one input brings the first has another before it
+            before = {"before": known.price, "before_at": known.at} if known.seq != self.seq else {}
+            row = evolve(known, seq=self.seq, price=price, at=self.now, low=None, high=None, **before)
         if not streamed:
             return row
         broken = row.streamed_at is None or self.now - row.streamed_at > GAP

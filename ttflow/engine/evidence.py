@@ -34,12 +34,12 @@ class Evidence(Protection):
             running = running or Running(opened_at=done.filled_at, signal=order.ticket_seq)
             running = _with_entry(running, after, ticket, opened, done.price)
         if running:
-            resting = order.type is not OrderType.MARKET or bool(before.bracket or after.bracket)
-            running = evolve(
-                running,
-                resting=running.resting or resting,
-                sandbox=running.sandbox or (order.broker != SIMULATOR and self.sandbox(order.account_group)),
-            )
+            rests = order.type is not OrderType.MARKET or bool(before.bracket or after.bracket)
+            there = order.broker != SIMULATOR and self.sandbox(order.account_group)
+            if (rests and not running.resting) or (there and not running.sandbox):
+                running = evolve(
+                    running, resting=running.resting or rests, sandbox=running.sandbox or there
+                )
         leaves = self.leaves_by(after) if opened > 0 else after.leave_by
         if (running, leaves) != (after.running, after.leave_by):
             self.state.put("ledgers", evolve(after, running=running, leave_by=leaves))

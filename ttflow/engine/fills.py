@@ -124,19 +124,20 @@ class Fills(Base):
         self.touched[ledger_key(order)] = None
         if ticket is None:
             return
-        text = f"{done.side.capitalize()} {plain(done.quantity)} {done.symbol} at {plain(done.price)}."
-        ticket = ticket.note(text, "fill")
         plan = _reduced(ticket.plan or Plan(side=order.side), order, done.quantity)
-        ticket = evolve(ticket, plan=plan)
-        if order.status is not OrderStatus.FILLED:
-            self.state.put("tickets", ticket)
-        elif plan.closing or plan.opening or self.looks_again(ticket):
-            again = (
-                evolve(plan, attempt=plan.attempt + 1) if plan.closing else plan
-            )  # no order has two legs' id
-            self.state.put("tickets", evolve(ticket.to(Status.OPEN), plan=again))
-        else:
-            self.end(ticket, Status.FILLED, ticket.reason, "")
+        filled = order.status is OrderStatus.FILLED
+        status, left = self._left(ticket, plan) if filled else (ticket.status, plan)
+        text = f"{done.side.capitalize()} {plain(done.quantity)} {done.symbol} at {plain(done.price)}."
+        trail = (*ticket.trail, Note("fill", text))
+        self.state.put("tickets", ticket.to(status, plan=left, trail=trail))
+
+    def _left(self, ticket: Ticket, plan: Plan) -> tuple[Status, Plan | None]:
+        """How a ticket stands whose order is filled: with the rest of its plan to do, or over."""
+        if plan.closing:
+            return Status.OPEN, evolve(plan, attempt=plan.attempt + 1)  # no order has two legs' id
+        if plan.opening or self.looks_again(ticket):
+            return Status.OPEN, plan
+        return Status.FILLED, None
 
     def looks_again(self, ticket: Ticket) -> bool:
         """Whether what is to leave nothing must look again: something is left or on its way."""
@@ -173,13 +174,13 @@ class Fills(Base):
             again = f"{told.rstrip('.')}. It is tried again until it is done."
             self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {again}")
         text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
-        waiting = evolve(
-            ticket.to(Status.OPEN),
+        waiting = ticket.to(
+            Status.OPEN,
             plan=evolve(plan, attempt=plan.attempt + 1),
             until=self.now + timedelta(seconds=pause),
+            trail=_cut((*ticket.trail, Note("order", text))),
         )
-        said = waiting.note(text, "order")
-        self.state.put("tickets", evolve(said, trail=_cut(said.trail)))
+        self.state.put("tickets", waiting)
 
 
 def _cut(trail: tuple[Note, ...]) -> tuple[Note, ...]:

@@ -49,15 +49,18 @@ class Judging(Modes):
     def _since_change(self, strategy: str, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """Those after the strategy's last change of mode."""
         known = self.state.strategies.get(strategy)
-        since = known.changed[-1] if known and known.changed else None
-        return tuple(one for one in samples if since is None or one.at > since)
+        if known is None or not known.changed:
+            return samples
+        return tuple(one for one in samples if one.at > known.changed[-1])
 
     def judge_all(self) -> None:
         """Change the modes that the evidence of this input changes."""
         strategies, self.judged = sorted(self.judged), {}
         for strategy in strategies:
             known = self.state.strategies.get(strategy)
-            if known is not None and not known.pinned and self.rule(strategy).mode is None:
+            if known is None or known.pinned or self.rule(strategy).mode is not None:
+                continue
+            if self.trades_live or self.in_force(strategy) == "live":  # else there is nothing to change
                 self._judge(known, self.rule(strategy))
 
     def _judge(self, known: Strategy, rule: StrategyRule) -> None:
@@ -69,8 +72,8 @@ class Judging(Modes):
             return
         elif verdict.change == "paper":
             self.change_mode(known, "paper", verdict.sentence, severity="warning")
-        elif not any(group.live for group in self.settings.groups.values()):
-            return  # there is nothing that it could trade live in
+        elif not self.trades_live:
+            return
         elif rule.promote == "auto":
             self.change_mode(known, "live", verdict.sentence, severity="warning")
         elif known.asked is None:

@@ -20,7 +20,7 @@ from ttflow.instrument import instrument, root
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Commission, Slippage
 from ttflow.simulator import commission, execute
-from ttflow.ticket import Reason, Status, Ticket
+from ttflow.ticket import Note, Reason, Status, Ticket
 from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
 
 _EVER_S = 10 * 366 * 86_400
@@ -35,6 +35,7 @@ class Orders(Fills):
     ) -> None:
         """Make an order of a ticket's leg and send it on its way."""
         alert, attempt = ticket.alert, ticket.plan.attempt if ticket.plan else 1
+        broker = self.broker_of(ticket.account_group, ticket.account)
         order = Order(
             seq=self.seq,
             order_id=self.ids.order(ticket.seq, ticket.account_group, ticket.account, leg, attempt),
@@ -42,7 +43,7 @@ class Orders(Fills):
             strategy=ticket.strategy,
             account_group=ticket.account_group,
             account=ticket.account,
-            broker=self.broker_of(ticket.account_group, ticket.account),
+            broker=broker,
             leg=leg,
             attempt=attempt,
             symbol=symbol,
@@ -51,7 +52,7 @@ class Orders(Fills):
             type=alert.order_type,
             limit_price=_level(alert.limit_price, symbol, side, alert.order_type),
             stop_price=_trigger(alert.stop_price, symbol, side),
-            status=OrderStatus.SUBMITTING,
+            status=_sent_to(broker),
             submitted_at=self.now,
             time_in_force=alert.time_in_force,
             expires_at=self.expires(ticket, leg),
@@ -60,8 +61,9 @@ class Orders(Fills):
             root=root(symbol),
             theirs=tidy(theirs),
         )
-        ordered = evolve(ticket.to(Status.ORDERED), order_id=order.order_id, until=None)
-        self.state.put("tickets", ordered.note(_placed(order), "order"))
+        trail = (*ticket.trail, Note("order", _placed(order)))
+        ordered = ticket.to(Status.ORDERED, order_id=order.order_id, until=None, trail=trail)
+        self.state.put("tickets", ordered)
         self.dispatch(order, self.legs_of(order, ticket) if leg is Leg.OPEN else ())
 
     def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
@@ -71,6 +73,7 @@ class Orders(Fills):
     def unasked(self, ledger: Ledger, leg: Leg, quantity: Decimal, attempt: int, **levels: Any) -> Order:
         """Make an order that reduces a ledger without a ticket: protection, flattening."""
         side = Side.of(-ledger.position)
+        broker = self.broker_of(ledger.account_group, ledger.account)
         type_ = {Leg.TAKE_PROFIT: OrderType.LIMIT, Leg.STOP_LOSS: OrderType.STOP}.get(leg, OrderType.MARKET)
         return Order(
             seq=self.seq,
@@ -78,14 +81,14 @@ class Orders(Fills):
             strategy=ledger.strategy,
             account_group=ledger.account_group,
             account=ledger.account,
-            broker=self.broker_of(ledger.account_group, ledger.account),
+            broker=broker,
             leg=leg,
             attempt=attempt,
             symbol=ledger.contract or ledger.root,
             side=side,
             quantity=tidy(quantity),
             type=type_,
-            status=OrderStatus.SUBMITTING,
+            status=_sent_to(broker),
             submitted_at=self.now,
             root=ledger.root,
             theirs=tidy(-ledger.theirs * quantity / abs(ledger.position)),
@@ -103,7 +106,7 @@ class Orders(Fills):
     def dispatch(self, order: Order, legs: tuple[Order, ...] = ()) -> None:
         """Send an order: into the simulator at once, or out once this decision is committed."""
         if order.broker == SIMULATOR:
-            self._simulate(evolve(order, status=OrderStatus.WORKING))
+            self._simulate(order)
             return
         for one in (order, *legs):
             self.state.put("orders", one)
@@ -220,6 +223,11 @@ def day_ends(symbol: str, now: datetime) -> datetime:
     session = session_of(calendar, opens) if opens else None
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     return session.close if session else midnight
+
+
+def _sent_to(broker: str) -> OrderStatus:
+    """How an order begins: the simulator has it at once, another broker when it says so."""
+    return OrderStatus.WORKING if broker == SIMULATOR else OrderStatus.SUBMITTING
 
 
 def _level(limit: Decimal | None, symbol: str, side: Side, type_: OrderType) -> Decimal | None:

@@ -56,6 +56,8 @@ class Passing(Contracts):
         self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
         self.watched_money = frozenset(_watched(settings))
+        self.trades_live = any(group.live for group in settings.groups.values())
+        self._flat_rules.clear()
         self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
         self.result.observable.subscribe(self._arrive)
         self._passing: Ticket | None = None
@@ -88,15 +90,15 @@ class Passing(Contracts):
         """While muted, nobody who listens inside the flow is called: inputs are being run again."""
         self._muted = self.flow.graph.muted = muted
 
-    def _pass(self, ticket: Ticket) -> Ticket | None:
-        """Send a ticket through the flow; None when it did not come out."""
-        self._out, self._passing = None, self._equipped(ticket)
+    def _pass(self, ticket: Ticket, **asked: Any) -> Ticket | None:
+        """Send a ticket through the flow with what one of its legs asks; None when it did not come out."""
+        self._out, self._passing = None, self._equipped(ticket, **asked)
         self.flow.emit(self._passing)
         self._passing = None
         return self._out
 
-    def _equipped(self, ticket: Ticket) -> Ticket:
-        """The ticket with what operators may know of its ledger and account at this moment."""
+    def _equipped(self, ticket: Ticket, **asked: Any) -> Ticket:
+        """The ticket with what it asks, and what operators may know of its ledger and account now."""
         ledger = self.state.ledger(ledger_key(ticket))
         group = self.settings.groups.get(ticket.account_group)
         account = group.account(ticket.account) if group else None
@@ -108,6 +110,7 @@ class Passing(Contracts):
             statistics={},
             book=Look(self, ticket, (ticket.account,)),
             tags={},
+            **asked,
         )
 
     def _arrive(self, ticket: Any) -> None:

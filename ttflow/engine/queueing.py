@@ -108,7 +108,7 @@ class Queueing(Wanting):
             f"It says that {_before(ticket.alert)} was held before, and the ledger holds {held}: "
             "it waits up to 0.5 s for another alert."
         )
-        self.state.put("tickets", evolve(ticket, until=ready).note(text, "ledger"))
+        self.state.put("tickets", ticket.note(text, "ledger", until=ready))
         return True
 
 

@@ -11,7 +11,7 @@ from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, Effect
 from ttflow.engine.orders import Orders
 from ttflow.order import Leg, Order, OrderStatus
-from ttflow.ticket import Reason, Status
+from ttflow.ticket import Note, Reason, Status
 from ttflow.words import ZERO, evolve, plain
 
 CANCEL_PAUSE = timedelta(seconds=2)
@@ -173,5 +173,5 @@ class Reports(Orders):
     def _follow(self, order: Order, status: Status, text: str) -> None:
         ticket = self._ticket_of(order)
         if ticket:
-            self.state.put("tickets", ticket.to(status).note(text, "broker"))
+            self.state.put("tickets", ticket.to(status, trail=(*ticket.trail, Note("broker", text))))
         self.touched[ledger_key(order)] = None

@@ -55,7 +55,7 @@ class Turns(Queueing):
         ticket = self.next_ticket(key, ledger)
         if ticket is None:
             return False
-        self._step(evolve(ticket, now=self.now))
+        self._step(ticket if ticket.now == self.now else evolve(ticket, now=self.now))
         return True
 
     def _step(self, ticket: Ticket) -> None:
@@ -115,7 +115,7 @@ class Turns(Queueing):
             ended = self.end(ticket, status, wanted.reason, wanted.text, step="ledger")
             self.flow.emit(ended)  # for those who watch: nothing in the flow changes a ticket that ended
         else:
-            planned = evolve(ticket, plan=wanted.plan, until=None).note(wanted.text, "ledger")
+            planned = ticket.note(wanted.text, "ledger", plan=wanted.plan, until=None)
             self.state.put("tickets", planned)
             self._step(planned)
 
@@ -137,8 +137,7 @@ class Turns(Queueing):
             self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
             return
         theirs = plan.closing_theirs * quantity / plan.closing
-        asked = evolve(ticket, leg=Leg.CLOSE, side=plan.side, quantity=quantity, asked=theirs)
-        passed = self._pass(asked)
+        passed = self._pass(ticket, leg=Leg.CLOSE, side=plan.side, quantity=quantity, asked=theirs)
         ticket = evolve(ticket, trail=passed.trail) if passed else ticket
         symbol = ledger.contract or ticket.symbol  # what is held is what is sold, whatever the alert calls it
         self.place(ticket, Leg.CLOSE, plan.side, quantity, theirs * plan.side.sign, symbol=symbol)
@@ -155,9 +154,7 @@ class Turns(Queueing):
         leaves = ticket.alert.action is Action.EXIT or ticket.alert.target == 0
         if leaves and wanted.plan is not None and wanted.plan.closing:
             again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
-            self.state.put(
-                "tickets", evolve(ticket, plan=again).note(f"Looking again: {wanted.text}", "ledger")
-            )
+            self.state.put("tickets", ticket.note(f"Looking again: {wanted.text}", "ledger", plan=again))
             return
         reason = ticket.reason if plan.filled else Reason.NO_POSITION
         self.finish(ticket, Status.DONE, reason, "")
@@ -166,7 +163,7 @@ class Turns(Queueing):
         """Send the opening leg through every gate, now; then size and place it."""
         if self._closes_first(ticket, plan) or self._moves_book(ticket, plan):
             return
-        passed = self._pass(evolve(ticket, leg=Leg.OPEN, side=plan.side, asked=plan.opening, quantity=None))
+        passed = self._pass(ticket, leg=Leg.OPEN, side=plan.side, quantity=None, asked=plan.opening)
         if passed is None:
             if self.clock.due is not None:
                 self.held.add(ticket.key)  # an operator may hold it for a time, and give it back by itself
@@ -187,7 +184,7 @@ class Turns(Queueing):
             self.finish(ticket, Status.DONE, wanted.reason, wanted.text)
         else:
             again = evolve(wanted.plan, attempt=plan.attempt + 1, filled=plan.filled)
-            self.state.put("tickets", evolve(ticket, plan=again).note(wanted.text, "ledger"))
+            self.state.put("tickets", ticket.note(wanted.text, "ledger", plan=again))
         return True
 
     def _moves_book(self, ticket: Ticket, plan: Plan) -> bool:
@@ -200,11 +197,10 @@ class Turns(Queueing):
         if account == ticket.account or key in self.state.tickets:
             return False
         text = f"The ledger is flat, and the strategy now trades in {account}: the opening leg goes there."
-        moved = evolve(
-            ticket, account=account, plan=Plan(side=plan.side, opening=plan.opening), order_id=None
-        )
+        left = Plan(side=plan.side, opening=plan.opening)
+        moved = ticket.note(text, "desk", account=account, plan=left, order_id=None)
         self.finish(ticket, Status.DONE, None, text)
-        self.state.put("tickets", moved.note(text, "desk"))
+        self.state.put("tickets", moved)
         self.touched[ledger_key(moved)] = None
         return True
 
@@ -243,8 +239,9 @@ class Turns(Queueing):
             known = self.state.tickets.get(ticket.key)
             if known and known.plan and ticket.key in self.held:
                 self.held.discard(ticket.key)
-                mine = evolve(known, now=self.now, side=known.plan.side, asked=known.plan.opening, until=None)
-                self._arrived(brought(self._equipped(mine), ticket), known.plan)
+                side, asked = known.plan.side, known.plan.opening
+                mine = self._equipped(known, now=self.now, side=side, asked=asked, until=None)
+                self._arrived(brought(mine, ticket), known.plan)
 
     def _misplaced_level(self, ticket: Ticket, plan: Plan) -> str:
         """A stop above the market of a long, or the like, is a mistake: bought, it would be sold at once."""
