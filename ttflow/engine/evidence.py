@@ -37,9 +37,7 @@ class Evidence(Protection):
             rests = order.type is not OrderType.MARKET or bool(before.bracket or after.bracket)
             there = order.broker != SIMULATOR and self.sandbox(order.account_group)
             if (rests and not running.resting) or (there and not running.sandbox):
-                running = evolve(
-                    running, resting=running.resting or rests, sandbox=running.sandbox or there
-                )
+                running = evolve(running, resting=running.resting or rests, sandbox=running.sandbox or there)
         leaves = self.leaves_by(after) if opened > 0 else after.leave_by
         if (running, leaves) != (after.running, after.leave_by):
             self.state.put("ledgers", evolve(after, running=running, leave_by=leaves))

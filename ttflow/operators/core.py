@@ -41,6 +41,7 @@ Step = Callable[[Ticket, datetime], Ticket]
 Piece = Callable[[Observable[Any]], Observable[Any]]
 Memory = float | Callable[..., float]
 
+_Link = tuple[str, Callable[[], Step], "Meter"]
 _OPEN = Status.OPEN
 _SAMPLE = 63  # where these bits are zero, the ticket is timed: a clock read costs as much as a step
 _LONGEST = 80  # characters of an operator's arguments that a picture shows
@@ -80,42 +81,54 @@ class Operator:
 
     def metered(self, source: Observable[Any], meter: Meter) -> Observable[Any]:
         """Apply to `source`, counting in `meter`; the step is built anew for each subscription."""
-
-        def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            handle = _guarded(self.name, self.build(), meter, observer.on_next)
-            return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-        return Observable(subscribe)
+        link = (self.name, self.build, meter)
+        if isinstance(source, _Row):
+            return _Row(source.origin, (*source.links, link))
+        return _Row(source, (link,))
 
 
-def _guarded(name: str, step: Step, meter: Meter, forward: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Run `step` on open tickets; whatever it does, one ticket goes on. Kept flat: it is the hot path."""
+class _Row(Observable[Any]):
+    """Operators in a row: one on another adds a link to the row, not a subscription to be called through."""
+
+    def __init__(self, origin: Observable[Any], links: tuple[_Link, ...]) -> None:
+        self.origin, self.links = origin, links
+        super().__init__(self._begin)
+
+    def _begin(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        handle = _guarded(self.links, observer.on_next)
+        return self.origin.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+
+def _guarded(links: tuple[_Link, ...], forward: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Run steps on an open ticket; whatever they do, one ticket goes on. Kept flat: it is the hot path."""
 
     open_ = Status.OPEN  # a closure's cell is read faster than a global
+    steps = [(name, build(), meter) for name, build, meter in links]
 
     def handle(ticket: Any) -> None:
-        meter.seen = seen = meter.seen + 1
-        try:
-            if ticket.status is not open_:
-                out = ticket
-            elif seen & _SAMPLE:
-                out = step(ticket, ticket.now)
+        for name, step, meter in steps:
+            meter.seen = seen = meter.seen + 1
+            try:
+                if ticket.status is not open_:
+                    continue
+                out = step(ticket, ticket.now) if seen & _SAMPLE else timed(step, ticket, meter)
+            except Exception as error:
+                ticket = failed(name, ticket, error, meter)
             else:
-                out = timed(ticket)
-        except Exception as error:
-            ticket = out = failed(name, ticket, error, meter)
-        if out is not ticket:
-            ticket = held(name, ticket, out, meter)
+                if out is not ticket:
+                    ticket = held(name, ticket, out, meter)
         forward(ticket)
 
-    def timed(ticket: Ticket) -> Ticket:
-        begun = perf_counter()
-        out = step(ticket, ticket.now)
-        meter.seconds += perf_counter() - begun
-        meter.sampled += 1
-        return out
-
     return handle
+
+
+def timed(step: Step, ticket: Ticket, meter: Meter) -> Ticket:
+    """Run a step by the clock: one run in 64 is, which tells what a step costs."""
+    begun = perf_counter()
+    out = step(ticket, ticket.now)
+    meter.seconds += perf_counter() - begun
+    meter.sampled += 1
+    return out
 
 
 def held(name: str, before: Ticket, after: Any, meter: Meter) -> Ticket:
