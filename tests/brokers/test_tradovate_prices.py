@@ -563,8 +563,10 @@ def test_no_snapshot_and_no_order_waits_for_prices(monkeypatch):
 def test_prices_end_with_the_session_and_come_back_with_it():
     async def work(at):
         broker = await watched(at)
+        session = broker.login.session
         await broker.close()
         await at.until(lambda: not at.fake.markets)
+        assert session.market_token is None
         await broker.watch(ES)
         at.told.clear()
         await broker.open(at.told.append)
