@@ -112,6 +112,11 @@ class Exchange:
         self._clock, self._start, self._next = clock, Decimal(cash), first
         self.orders: dict[int, Placed] = {}
         self.executions: list[Execution] = []
+        self._open: dict[
+            int, Placed
+        ] = {}  # those that may still stand: a day's orders are not looked through
+        self._named: dict[str, list[Placed]] = {}
+        self._done: dict[int, list[Execution]] = {}
         self.holdings: dict[tuple[str, str], Holding] = {}
         self.prices: dict[str, Decimal] = {}
         self.tell: Callable[[Event], None] = lambda event: None
@@ -127,7 +132,9 @@ class Exchange:
     def place(self, **fields: Any) -> Placed:
         """Take an order (fields of `Placed`); it stands, and trades when `work` or a price says so."""
         order = Placed(number=self.number(), at=self._clock(), **fields)
-        self.orders[order.number] = order
+        self.orders[order.number] = self._open[order.number] = order
+        if order.client_id is not None:
+            self._named.setdefault(order.client_id, []).append(order)
         self.tell(order)
         return order
 
@@ -150,7 +157,16 @@ class Exchange:
 
     def find(self, client_id: str) -> list[Placed]:
         """Every order that came under a client's id, oldest first."""
-        return [order for order in self.orders.values() if order.client_id == client_id]
+        return list(self._named.get(client_id, ()))
+
+    def standing(self) -> list[Placed]:
+        """The orders that have not ended, oldest first."""
+        self._open = {number: order for number, order in self._open.items() if not order.ended}
+        return list(self._open.values())
+
+    def executions_of(self, order: Placed) -> list[Execution]:
+        """The fills of an order, oldest first."""
+        return list(self._done.get(order.number, ()))
 
     def change(
         self,
@@ -183,7 +199,7 @@ class Exchange:
                 self.end(child, "cancelled")
 
     def _children(self, order: Placed) -> list[Placed]:
-        return [one for one in self.orders.values() if one.parent == order.number and one.status == "held"]
+        return [one for one in self.standing() if one.parent == order.number and one.status == "held"]
 
     def _release(self, order: Placed) -> None:
         order.status = "working"
@@ -195,7 +211,7 @@ class Exchange:
     def price(self, symbol: str, price: Decimal) -> None:
         """Tell what a symbol trades at, however it is written; every contract of a root has one price."""
         self.prices[root(symbol)] = price
-        for order in tuple(self.orders.values()):
+        for order in self.standing():
             if order.status == "working" and root(order.symbol) == root(symbol) and self.trades(order):
                 self._meet(order, price, resting=True)
 
@@ -224,6 +240,7 @@ class Exchange:
             order.status = "filled"
         done = Execution(number=self.number(), order=order, quantity=quantity, price=price, at=self._clock())
         self.executions.append(done)
+        self._done.setdefault(order.number, []).append(done)
         point_value = instrument(order.symbol).point_value
         holding = self.holdings.setdefault((order.account, order.symbol), Holding())
         holding.take(done.signed, price, point_value)
@@ -234,7 +251,7 @@ class Exchange:
         return done
 
     def _after(self, order: Placed) -> None:
-        for other in tuple(self.orders.values()):
+        for other in self.standing():
             if order.oco is not None and other.oco == order.oco and other is not order:
                 self.end(other, "cancelled")
         for child in self._children(order):

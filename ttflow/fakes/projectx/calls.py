@@ -6,7 +6,7 @@ The one rule: a call that is not as documented is refused before it does anythin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -116,7 +116,7 @@ def no(code: int, message: str | None = None) -> Entity:
 
 
 def read(fake: ProjectX, call: str, body: Mapping[str, Any]) -> Entity:
-    """Answer a call that changes nothing."""
+    """Answer a call that changes nothing; searches give the newest first."""
     if body.get("accountId", ACCOUNT_ID) != ACCOUNT_ID:
         return no(1)
     match call:
@@ -141,26 +141,19 @@ def read(fake: ProjectX, call: str, body: Mapping[str, Any]) -> Entity:
         case "Position/searchOpen":
             return yes(positions=fake.entities.positions())
         case "Order/searchOpen":
-            standing = [one for one in fake.exchange.orders.values() if not one.ended]
-            return yes(orders=[fake.entities.order(one) for one in standing])
+            return yes(orders=[fake.entities.order(one) for one in fake.exchange.standing()])
         case "Order/search":
-            orders = [fake.entities.order(one) for one in fake.exchange.orders.values()]
-            return yes(orders=_between(body, orders))
-    return yes(trades=_between(body, fake.trades))
+            orders = [one for one in fake.exchange.orders.values() if _between(body, one.at)]
+            return yes(orders=[fake.entities.order(one) for one in orders[::-1]])
+    trades = [one for one in fake.trades if _between(body, datetime.fromisoformat(one["creationTimestamp"]))]
+    return yes(trades=trades[::-1])
 
 
-def _between(body: Mapping[str, Any], entities: Iterable[Entity]) -> list[Entity]:
-    """Those that were made in the time that was asked for, the newest first."""
-    start, end = (
-        datetime.fromisoformat(body[name]) if body.get(name) else None
-        for name in ("startTimestamp", "endTimestamp")
-    )
-    found = []
-    for one in entities:
-        at = datetime.fromisoformat(one["creationTimestamp"])
-        if (start is None or at >= start) and (end is None or at <= end):
-            found.append(one)
-    return found[::-1]
+def _between(body: Mapping[str, Any], at: datetime) -> bool:
+    """Whether something was made in the time that was asked for."""
+    start, end = body.get("startTimestamp"), body.get("endTimestamp")
+    late = start is None or at >= datetime.fromisoformat(start)
+    return late and (end is None or at <= datetime.fromisoformat(end))
 
 
 # Orders

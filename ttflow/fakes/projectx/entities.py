@@ -36,6 +36,8 @@ class Entities:
     def __init__(self, exchange: Exchange, fee: Decimal) -> None:
         self._exchange, self._fee = exchange, fee
         self._realised: dict[str, Decimal] = {}
+        self._first: dict[str, Execution] = {}
+        self._traded = ZERO
 
     def contracts(self, text: str) -> list[Entity]:
         """The contracts whose name or description holds a text, in any case; ten at most."""
@@ -78,7 +80,7 @@ class Entities:
 
     def order(self, placed: Placed) -> Entity:
         """An order as ProjectX writes it."""
-        done = [one for one in self._exchange.executions if one.order is placed]
+        done = self._exchange.executions_of(placed)
         paid = sum((one.quantity * one.price for one in done), ZERO)
         kind = next(number for number, type_ in TYPES.items() if type_ is placed.type)
         return {
@@ -102,6 +104,8 @@ class Entities:
     def trade(self, done: Execution) -> Entity:
         """A trade as it happens, with what it has won where it closes; to be asked for once each."""
         symbol = done.order.symbol
+        self._first.setdefault(symbol, done)
+        self._traded += done.quantity
         held = self._exchange.holdings[done.order.account, symbol]
         before = held.quantity - done.signed
         won, self._realised[symbol] = held.realised - self._realised.get(symbol, ZERO), held.realised
@@ -122,7 +126,7 @@ class Entities:
     def position(self, symbol: str) -> Entity:
         """A position as ProjectX writes it; type 0 where it is flat."""
         held = self._exchange.holdings[ACCOUNT, symbol]
-        first = next(one for one in self._exchange.executions if one.order.symbol == symbol)
+        first = self._first[symbol]
         return {
             "id": first.number,
             "accountId": ACCOUNT_ID,
@@ -141,11 +145,10 @@ class Entities:
 
     def account(self) -> Entity:
         """The account with its money: what was realised, less the fees."""
-        paid = sum((one.quantity for one in self._exchange.executions), ZERO) * self._fee
         return {
             "id": ACCOUNT_ID,
             "name": NAME,
-            "balance": plain_number(self._exchange.cash(ACCOUNT) - paid),
+            "balance": plain_number(self._exchange.cash(ACCOUNT) - self._traded * self._fee),
             "canTrade": True,
             "isVisible": True,
             "simulated": True,
