@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from outside.scene import DEADLINE_S, PRICE, SYMBOL, TRADOVATE, Scene, rest, settings
+from outside.scene import DEADLINE_S, PRICE, SYMBOL, TRADOVATE, Scene, hurry, rest, settings
 from ttflow.calendars import CME, close_of
 from ttflow.desk import Desk
 from ttflow.fakes.server import Served, serve
@@ -174,7 +174,11 @@ def gone(scene: Scene) -> bool:
 
 
 @at_any
-def test_what_is_held_at_the_flat_by_time_is_closed_and_what_rests_withdrawn(tmp_path, house):
+def test_what_is_held_at_the_flat_by_time_is_closed_and_what_rests_withdrawn(tmp_path, house, monkeypatch):
+    hurry(
+        monkeypatch.setattr, every_s=DEADLINE_S * 3
+    )  # no news of the account wakes the desk: its timer must
+
     async def work(stage):
         async with stage.desk() as scene:
             resting = await holds(scene)
