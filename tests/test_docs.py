@@ -385,7 +385,7 @@ def addresses() -> list[tuple[str, str]]:
     return [
         (rule[1].__name__, rule[0])
         if isinstance(rule, tuple)
-        else (rule.target.__name__, rule.matcher.regex.pattern.rstrip("$"))
+        else (rule.name, rule.matcher.regex.pattern.rstrip("$"))
         for rule in rules
     ]
 

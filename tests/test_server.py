@@ -83,6 +83,7 @@ def test_a_desk_that_stopped_for_good_is_not_alive(tmp_path):
 def test_metrics_are_prometheus_text_and_no_sender_can_add_a_label(tmp_path):
     async def work(visitor):
         await visitor.alert(strategy="evil_label", symbol="EVILSYM")
+        assert (await visitor.ask("/webhook/test", b"")).status == 405
         await visitor.desk.halt("topstep", "lunch")
         got = await visitor.ask("/metrics")
         assert got.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -93,6 +94,8 @@ def test_metrics_are_prometheus_text_and_no_sender_can_add_a_label(tmp_path):
         assert 'ttflow_halted{group="topstep"} 1\n' in got.text
         assert 'ttflow_halted{group="apex"} 0\n' in got.text
         assert 'ttflow_alerts_answered_total{result="received"} 1\n' in got.text
+        assert 'ttflow_http_answers_total{status="2xx"} 1\n' in got.text
+        assert 'ttflow_http_answers_total{status="4xx"} 1\n' in got.text
         assert "evil" not in got.text.lower()
 
     visit(tmp_path, work)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -28,7 +29,7 @@ from ttflow.errors import JournalUnavailable
 from ttflow.inputs import Kind
 from ttflow.journal import Journal
 from ttflow.settings import Settings
-from ttflow.webhook import AlertHandler, Gate, Receipt, routes, server_options
+from ttflow.webhook import Gate, Receipt, routes, server_options
 
 SECRET = "correct-horse+battery/staple="
 ALERT = b'{"symbol":"AAPL","action":"buy","quantity":100}'
@@ -141,7 +142,7 @@ async def serving(
     clock = Clock()
     gate = Gate(desk, clock=clock, patience_s=patience_s)
     server = HTTPServer(
-        Application(routes(desk, gate), log_function=logs.log_request),
+        Application(routes(desk, gate)),
         **server_options(desk.settings, **(options or {})),
     )
     sockets = bind_sockets(0, "127.0.0.1")
@@ -724,6 +725,16 @@ def test_a_keep_that_fails_after_its_answer_harms_nobody(caplog):
     assert "never retrieved" not in caplog.text
 
 
+def test_what_was_kept_in_time_is_not_told_as_slow_later(caplog):
+    async def work(served):
+        reply = await served.post()
+        await asyncio.sleep(0.05)  # well past its patience
+        return reply
+
+    assert run(work, patience_s=0.02).status == 200
+    assert "was not kept" not in caplog.text
+
+
 async def settled(condition):
     """Let the loop turn until something is so; the caller's time-out bounds it."""
     while not condition():  # noqa: ASYNC110  what is waited for has no event, and is no one's business
@@ -733,7 +744,7 @@ async def settled(condition):
 def test_a_sender_that_goes_away_does_not_stop_its_alert_from_being_kept(monkeypatch):
     async def work(served):
         entered, gone, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        monkeypatch.setattr(AlertHandler, "on_connection_close", lambda handler: gone.set())
+        monkeypatch.setattr(HTTP1Connection, "_on_connection_close", lambda connection: gone.set())
 
         async def keeping():
             entered.set()
@@ -767,6 +778,22 @@ def test_a_slow_sender_is_cut_off(sent):
         assert served.desk.kept == []
 
     run(work, options={"header_timeout_s": 0.05, "body_timeout_s": 0.05})
+
+
+def test_who_has_sent_all_is_not_cut_off_however_late_the_answer_and_the_next_alert():
+    async def work(served):
+        go_on = asyncio.Event()
+        served.desk.keeping = go_on.wait
+        reader, writer = await served.connect()
+        for _ in range(2):
+            writer.write(request())
+            await asyncio.sleep(0.1)  # well past the time-out
+            go_on.set()
+            answer = await reply(await reader.readuntil(b"\r\n\r\n"), reader)
+            assert answer.status == 200
+        await closed(writer)
+
+    run(work, options={"body_timeout_s": 0.05})
 
 
 def test_the_time_outs_are_ten_and_three_seconds():

@@ -137,16 +137,16 @@ class Gate:
         self.on_refused: Callable[[str, str], None] | None = None
         """Hears the address and the answer of every alert that is lost because it was refused."""
 
-    async def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> asyncio.Future[Answer]:
         """Decide about one request; whatever goes wrong meanwhile is answered 503."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         try:
-            return self._refused(call) or await self._taken(call)
-        except JournalError as error:
-            log.warning("An alert could not be kept: %s", error)
-            return UNAVAILABLE
+            refusal = self._refused(call) or self._taken(call, answered)
         except Exception:
-            log.exception("The webhook failed.")
-            return self._explained(call)
+            refusal = self._failed(call)
+        if refusal:
+            answered.set_result(refusal)
+        return answered
 
     def sender(self, call: Call) -> Sender:
         """Where a request comes from, behind the proxies that are trusted."""
@@ -193,17 +193,38 @@ class Gate:
             log.exception("A request's credentials could not be checked.")
             return None
 
-    async def _taken(self, call: Call) -> Answer:
+    def _taken(self, call: Call, answered: asyncio.Future[Answer]) -> Answer | None:
+        """Give an alert to the desk; `answered` hears once it is committed, or after too long."""
         text, _ = mask_secrets(call.body, self._secrets)
         try:
             # What is read is what is kept: it reads alike in a replay, and no answer can quote a secret.
             alert = parse_alert(text.encode() if _is_utf8(call.body) else call.body)
         except AlertError as error:
             return _not_an_alert(error)
-        receipt = await self._kept(text, alert)
-        if receipt is None:
-            log.warning("An alert was not kept within %g s: %s", self._patience_s, alert)
+        keeping = asyncio.ensure_future(self._desk.keep(text, alert))
+        self.keeping.add(keeping)
+        patience = answered.get_loop().call_later(self._patience_s, self._give_up, alert, answered)
+
+        def ended(keeping: asyncio.Future[Receipt]) -> None:
+            patience.cancel()
+            self.keeping.discard(keeping)
+            answer = self._outcome(call, alert, keeping)
+            if not answered.done():
+                answered.set_result(answer)
+
+        keeping.add_done_callback(ended)
+        return None
+
+    def _outcome(self, call: Call, alert: Alert, keeping: asyncio.Future[Receipt]) -> Answer:
+        try:
+            receipt = keeping.result()
+        except JournalError as error:
+            log.warning("An alert could not be kept: %s", error)
             return UNAVAILABLE
+        except asyncio.CancelledError:
+            return UNAVAILABLE
+        except Exception:
+            return self._failed(call)
         body: dict[str, Any] = {
             "status": "received",
             "alert_id": receipt.alert_id,
@@ -213,18 +234,15 @@ class Gate:
             body["duplicate"] = True
         return Answer(200, "repeat" if receipt.duplicate else "received", body, None, receipt.alert_id)
 
-    async def _kept(self, text: str, alert: Alert) -> Receipt | None:
-        """Wait for the commit; None where it takes too long. It goes on even when nobody waits any more."""
-        keeping = asyncio.ensure_future(self._desk.keep(text, alert))
-        self.keeping.add(keeping)
-        keeping.add_done_callback(self._ended)
-        await asyncio.wait((keeping,), timeout=self._patience_s)
-        return None if keeping.cancelled() or not keeping.done() else keeping.result()
+    def _give_up(self, alert: Alert, answered: asyncio.Future[Answer]) -> None:
+        """Answer an alert that takes too long to be kept; it is kept even when nobody waits any more."""
+        log.warning("An alert was not kept within %g s: %s", self._patience_s, alert)
+        if not answered.done():
+            answered.set_result(UNAVAILABLE)
 
-    def _ended(self, keeping: asyncio.Future[Receipt]) -> None:
-        self.keeping.discard(keeping)
-        if not keeping.cancelled():
-            keeping.exception()  # where nobody waits any more, nobody else asks
+    def _failed(self, call: Call) -> Answer:
+        log.exception("The webhook failed.")
+        return self._explained(call)
 
     def _explained(self, call: Call) -> Answer:
         """The answer to an error of our own: with its traceback for whoever debugs on this machine."""

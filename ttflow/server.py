@@ -45,7 +45,7 @@ class App(Application):
         self.reading = Reading(desk.journal)
         super().__init__(
             [
-                *webhook.routes(desk, self.gate),
+                *webhook.routes(desk, self.gate, self._answered),
                 *health_routes(),
                 *api.routes(),
                 *stream.routes(),
@@ -73,19 +73,19 @@ class App(Application):
             await self._idle.wait()
 
     def log_request(self, handler: RequestHandler) -> None:
-        """Log an answer by its path alone, and the webhook's without even that: they may hold a secret."""
-        self.busy.discard(handler.request)
+        """Log an answer by its path alone, which may hold a secret where there is nothing."""
+        path = "(unknown path)" if isinstance(handler, Nothing) else handler.request.path
+        self._answered(handler.request, handler.get_status(), path)
+
+    def _answered(self, request: HTTPServerRequest, status: int, path: str = "(webhook)") -> None:
+        """Count an answer and log it; the webhook's without its path, which may hold a secret."""
+        self.busy.discard(request)
         if not self.busy:
             self._idle.set()
-        status = handler.get_status()
         kind = f"{status // 100}xx"
         self.answers[kind] = self.answers.get(kind, 0) + 1
-        path = handler.request.path if isinstance(handler, Answering) else "(webhook)"
-        if isinstance(handler, Nothing):
-            path = "(unknown path)"
         level = logging.ERROR if status >= 500 else logging.DEBUG
-        took_ms = 1000 * handler.request.request_time()
-        log.log(level, "%s %s %d %.1f ms", handler.request.method, path, status, took_ms)
+        log.log(level, "%s %s %d %.1f ms", request.method, path, status, 1000 * request.request_time())
 
 
 def make_app(desk: Desk, host: str | None = None) -> App:

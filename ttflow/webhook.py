@@ -2,24 +2,35 @@
 
 The one rule: whatever is sent, and however slowly, the sender gets one of the contract's answers in JSON or
 a closed connection, and the desk goes on.
+
+Requests are read and answered where Tornado hands them on, without a `RequestHandler`, whose making takes
+longer than all that is decided about an alert.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from http.client import responses
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.routing import Rule
-from tornado.web import HTTPError, RequestHandler, stream_request_body, url
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    ResponseStartLine,
+    format_timestamp,
+)
+from tornado.routing import Router, Rule
+from tornado.web import url
 
 from ttflow.gate import (
-    CROSS_SITE,
     CUT_OFF,
     MAX_BODY,
     NOT_ALLOWED,
@@ -36,11 +47,10 @@ from ttflow.gate import (
 from ttflow.settings import Settings
 
 __all__ = [
-    "AlertHandler",
+    "AlertRequest",
     "Counters",
     "Gate",
-    "HealthHandler",
-    "JsonHandler",
+    "HealthRequest",
     "Keeper",
     "Receipt",
     "routes",
@@ -55,67 +65,80 @@ BODY_TIMEOUT_S = 3.0
 
 log = logging.getLogger(__name__)
 
+Answered = Callable[[HTTPServerRequest, int], None]
+"""Hears of a request that was answered, and with which status."""
 
-class JsonHandler(RequestHandler):
-    """Answers in JSON, whatever happens, and says nothing of the server."""
+_written = json.JSONEncoder(separators=(",", ":")).encode
 
-    def initialize(self, gate: Gate) -> None:
-        """Take the gate of the desk."""
-        self.gate = gate
 
-    def set_default_headers(self) -> None:
-        """Set what every answer carries."""
-        self.clear_header("Server")
-        self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
+class _Request(HTTPMessageDelegate):
+    """A request on its way in; `token` is what stands in its address behind the webhook's name."""
 
-    def compute_etag(self) -> str | None:
-        """No answer is kept by anyone."""
-        return None
+    allowed: tuple[str, ...]
+
+    def __init__(
+        self,
+        gate: Gate,
+        answered: Answered,
+        request: HTTPServerRequest,
+        token: bytes | None,
+    ) -> None:
+        self.gate, self.request, self.token = gate, request, token
+        self._answered = answered
 
     def send(self, answer: Answer) -> None:
-        """Write an answer as the contract has it."""
-        self.set_status(answer.status)
+        """Write an answer as the contract has it; one that nobody takes any more is none."""
+        request, body = self.request, _written(answer.body).encode()
+        assert request.connection is not None
+        request.connection.write_headers(
+            ResponseStartLine("HTTP/1.1", answer.status, responses[answer.status]),
+            self._headers(answer, len(body)),
+            body if request.method != "HEAD" else None,
+        )
+        request.connection.finish()
+        self._answered(request, answer.status)
+
+    def _headers(self, answer: Answer, length: int) -> HTTPHeaders:
+        headers = HTTPHeaders(
+            {
+                "Date": _date(int(time.time())),
+                "Content-Type": "application/json; charset=UTF-8",
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                "Content-Length": str(length),
+            }
+        )
         if answer.retry_s is not None:
-            self.set_header("Retry-After", str(answer.retry_s))
-        self.finish(json.dumps(answer.body, separators=(",", ":")))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer what Tornado refuses by itself; what it calls 500 is 503, so that it is sent again."""
-        if status_code == 405:
-            self.set_header("Allow", ", ".join(self.allowed))
-        self.send({403: CROSS_SITE, 405: NOT_ALLOWED}.get(status_code, UNAVAILABLE))
-
-    allowed: Iterable[str] = ("POST",)
-
-    def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Log an error of our own without the request, whose address may hold a secret."""
-        if not isinstance(value, HTTPError):
-            log.error("The webhook failed.", exc_info=value)
-
-    def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        """Take any bytes in the path; those that are no UTF-8 are wrong rather than an error."""
-        return value.decode("utf-8", "surrogateescape") if value is not None else value
+            headers["Retry-After"] = str(answer.retry_s)
+        if answer is NOT_ALLOWED:
+            headers["Allow"] = ", ".join(self.allowed)
+        return headers
 
 
-@stream_request_body
-class AlertHandler(JsonHandler):
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return format_timestamp(second)
+
+
+class AlertRequest(_Request):
     """`POST /webhook/tradingview`, with or without a token behind it."""
 
-    logs_itself = False
+    allowed = ("POST",)
 
-    def prepare(self) -> None:
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
         """Make ready for the body; one that says it is far too large is not read at all."""
         self._began = self.gate.clock()
-        self._body = bytearray()
+        self._body: list[bytes] = []
         self._size = 0
-        self._whole = False
+        self._ended = False
+        connection = cast(HTTP1Connection, self.request.connection)
         # Tornado would answer 400 without a word; `data_received` has the limits.
-        cast(HTTP1Connection, self.request.connection).set_max_body_size(sys.maxsize)
-        length = self.request.headers.get("Content-Length", "").lstrip("0")
+        connection.set_max_body_size(sys.maxsize)
+        # Its time-out would make a task of every body; it is for slow senders, and this is no less strict.
+        connection.set_body_timeout(cast(float, None))
+        patience_s, cut_off = connection.params.body_timeout, connection.stream.close
+        self._timer = asyncio.get_running_loop().call_later(patience_s or BODY_TIMEOUT_S, cut_off)
+        length = headers.get("Content-Length", "").lstrip("0")
         if length.isdigit() and len(length) < 19 and int(length) > MAX_READ:
             self._end(TOO_LARGE)
 
@@ -123,46 +146,51 @@ class AlertHandler(JsonHandler):
         """Take a piece of the body; what is too large is only counted, up to where the connection ends."""
         self._size += len(chunk)
         if self._size <= MAX_BODY:
-            self._body += chunk
-        elif self._size > MAX_READ and not self.logs_itself:
+            self._body.append(chunk)
+        elif self._size > MAX_READ and not self._ended:
             self._end(TOO_LARGE)
 
-    async def post(self, token: str | None = None) -> None:
-        """Answer an alert."""
-        self._whole = True
-        if self._size > MAX_BODY:
+    def finish(self) -> None:
+        """Let the gate decide: the request is whole."""
+        self._timer.cancel()
+        if self.request.method != "POST":
+            self.send(NOT_ALLOWED)
+        elif self._size > MAX_BODY:
             self._end(TOO_LARGE)
-            return
-        call = self._read(token)
-        self._end(await self.gate.answer(call), call)
+        else:
+            call = self._read()
+            self.gate.answer(call).add_done_callback(lambda answer: self._end(answer.result(), call))
 
-    def _read(self, token: str | None = None) -> Call:
-        tokens: Tokens = ((token.encode("utf-8", "surrogateescape"),),) if token else ()
+    def on_connection_close(self) -> None:
+        """Count a sender that went away before its alert was whole."""
+        self._timer.cancel()
+        if not self._ended:
+            self.gate.note(self._read(), CUT_OFF, self._began)
+
+    def _read(self) -> Call:
+        tokens: Tokens = ((self.token,),) if self.token else ()
         arguments = self.request.query_arguments
         for name in ("auth_token", "secret"):
             # A plus that nobody escaped was read as a blank, and secrets in base64 are full of them.
             tokens += tuple((value, value.replace(b" ", b"+")) for value in arguments.get(name, ()))
-        peer = self.request.remote_ip or ""
-        return Call(bytes(self._body), peer, self.request.headers, tokens)
+        return Call(b"".join(self._body), self.request.remote_ip or "", self.request.headers, tokens)
 
     def _end(self, answer: Answer, call: Call | None = None) -> None:
-        self.logs_itself = True
-        self.gate.note(call or self._read(), answer, self._began)
+        self._ended = True
+        try:
+            self.gate.note(call or self._read(), answer, self._began)
+        except Exception:
+            log.exception("The webhook failed.")
+            answer = UNAVAILABLE
         self.send(answer)
 
-    def on_connection_close(self) -> None:
-        """Count a sender that went away before its alert was whole; one that is being kept is kept."""
-        super().on_connection_close()
-        if not (self._whole or self.logs_itself):
-            self.gate.note(self._read(), CUT_OFF, self._began)
 
-
-class HealthHandler(JsonHandler):
+class HealthRequest(_Request):
     """`GET /webhook/test`: whether the webhook can be reached."""
 
     allowed = ("GET", "HEAD")
 
-    def get(self) -> None:
+    def finish(self) -> None:
         """Say so."""
         body = {
             "status": "healthy",
@@ -170,17 +198,33 @@ class HealthHandler(JsonHandler):
             "timestamp": round(time.time(), 3),
             "rate_limit_status": "operational",
         }
-        self.send(Answer(200, "test", body))
-
-    head = get
+        self.send(Answer(200, "test", body) if self.request.method in self.allowed else NOT_ALLOWED)
 
 
-def routes(desk: Keeper, gate: Gate | None = None) -> list[Rule]:
-    """Make the webhook's rules for a Tornado application; without a `gate` it gets one of its own."""
-    arguments = {"gate": gate or Gate(desk)}
+class _To(Router):
+    """Hands the requests of an address to what reads and answers them."""
+
+    def __init__(self, kind: type[_Request], gate: Gate, answered: Answered) -> None:
+        self._kind, self._gate, self._answered = kind, gate, answered
+
+    def find_handler(
+        self, request: HTTPServerRequest, path_args: Sequence[bytes | None] = (None,), **others: Any
+    ) -> _Request:
+        """Make the one who reads and answers this request."""
+        return self._kind(self._gate, self._answered, request, path_args[0])
+
+
+def routes(
+    desk: Keeper, gate: Gate | None = None, answered: Answered = lambda request, status: None
+) -> list[Rule]:
+    """Make the webhook's rules for a Tornado application; without a `gate` it gets one of its own.
+
+    `answered` hears of every request that was answered, since Tornado's `log_request` doesn't.
+    """
+    gate = gate or Gate(desk)
     return [
-        url(r"/webhook/tradingview(?:/(.*))?", AlertHandler, arguments),
-        url(r"/webhook/test", HealthHandler, arguments),
+        url(r"/webhook/tradingview(?:/(.*))?", _To(AlertRequest, gate, answered), name="alert"),
+        url(r"/webhook/test", _To(HealthRequest, gate, answered), name="health"),
     ]
 
 
