@@ -14,7 +14,6 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from ttflow import logs
 from ttflow.errors import SettingsError
@@ -85,6 +84,50 @@ def test_the_file_rotates(tmp_path, monkeypatch):
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == [logs.WEBHOOK_FILE + end for end in ("", ".1", ".2")]
     assert all(path.stat().st_size <= 500 for path in tmp_path.iterdir())
+
+
+def test_a_log_that_is_no_file_is_never_rotated(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "MAX_BYTES", 500)
+    (tmp_path / logs.WEBHOOK_FILE).symlink_to("/dev/null")
+    with logging_to(tmp_path):
+        for number in range(100):
+            webhook.info("line %d", number)
+
+    assert [(path.name, path.is_symlink()) for path in tmp_path.iterdir()] == [(logs.WEBHOOK_FILE, True)]
+
+
+def test_a_file_that_was_begun_is_filled_before_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "MAX_BYTES", 500)
+    (tmp_path / logs.WEBHOOK_FILE).write_text("x" * 350 + "\n")
+    with logging_to(tmp_path):
+        for number in range(3):
+            webhook.info("line %d", number)
+
+    before, after = ((tmp_path / (logs.WEBHOOK_FILE + end)).read_text() for end in (".1", ""))
+    assert [line[-6:] for line in before.splitlines()] == ["xxxxxx", "line 0", "line 1"]
+    assert after.endswith("line 2\n")
+
+
+def test_a_console_that_fails_stops_neither_the_file_nor_what_comes_after(tmp_path, capsys):
+    failed = threading.Event()
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            if not failed.is_set():
+                failed.set()
+                raise OSError(28, "No space left")
+            return super().write(text)
+
+    console = Full()
+    made = logs.set_up(Settings(log_dir=tmp_path), stream=console)
+    webhook.info("first")
+    assert failed.wait(10)
+    webhook.info("second")
+    made.close()
+
+    assert [line.split()[-1] for line in made.path.read_text().splitlines()] == ["first", "second"]
+    assert console.getvalue().endswith("second\n")
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_closing_leaves_logging_as_it_was(tmp_path):
@@ -248,42 +291,3 @@ def test_a_value_that_changes_is_logged_as_it_was(tmp_path):
         value.append(2)
 
     assert log.text().endswith("value [1]\n")
-
-
-def handler(path, status=200, **more):
-    request = HTTPServerRequest(
-        start_line=RequestStartLine("POST", path, "HTTP/1.1"), headers=HTTPHeaders({"Host": "x"})
-    )
-    request.remote_ip = "203.0.113.7"
-    return SimpleNamespace(request=request, get_status=lambda: status, **more)
-
-
-PATHS = [
-    ("/api/alerts?token=my-token&limit=3", "/api/alerts"),
-    ("/webhook/tradingview/my-token", "/webhook/tradingview/***"),
-    ("/webhook/tradingview/my-token/x?secret=my-token", "/webhook/tradingview/***"),
-    ("/webhook/tradingveiw/my-token", "/webhook/tradingveiw/***"),
-    ("/webhook/tradingview", "/webhook/tradingview"),
-    ("/webhook/tradingview/", "/webhook/tradingview/"),
-    ("/", "/"),
-]
-
-
-@pytest.mark.parametrize(("path", "shown"), PATHS)
-def test_the_access_log_says_no_query_and_no_token(tmp_path, path, shown):
-    with logging_to(tmp_path) as log:
-        logs.log_request(handler(path))
-
-    assert re.search(
-        rf" INFO ttflow.access 200 POST {re.escape(shown)} 203.0.113.7 [0-9.]+ ms\n$", log.text()
-    )
-    assert "my-token" not in log.text()
-
-
-def test_the_access_log_tells_failures_by_its_level_and_leaves_out_who_logs_itself(tmp_path):
-    with logging_to(tmp_path) as log:
-        logs.log_request(handler("/a", 404))
-        logs.log_request(handler("/b", 503))
-        logs.log_request(handler("/c", logs_itself=True))
-
-    assert [line.split()[1] for line in log.text().splitlines()] == ["WARNING", "ERROR"]

@@ -7,22 +7,23 @@ traceback's lines are set in, so that nobody who sends text to the desk can writ
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import logging
+import math
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from functools import lru_cache
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from queue import Empty, Full, Queue
 from types import TracebackType
-from typing import Any, Self, TextIO
-
-from tornado.web import RequestHandler
+from typing import NamedTuple, Self, TextIO
 
 from ttflow.errors import SettingsError
-from ttflow.redaction import MASK, Redaction, configured_secrets, escaped
+from ttflow.redaction import Redaction, configured_secrets, escaped
 from ttflow.settings import Settings
 
 WEBHOOK_LOGGER = "ttflow.webhook"
@@ -35,83 +36,68 @@ QUEUED = 10_000
 PAUSE_S = 0.1
 """How long the writing thread sleeps when there is nothing to write."""
 
-_access = logging.getLogger("ttflow.access")
+
+class _Said(NamedTuple):
+    """A record on its way to the writing thread: what it says, and its traceback, as they were."""
+
+    record: logging.LogRecord
+    message: str
+    trouble: str
 
 
-class LineFormatter(logging.Formatter):
-    """One line for a record: time in UTC, level, logger, message; then a traceback's lines, set in."""
+class _Entry(logging.Handler):
+    """Takes every record, for the writing thread; never waits, never fails."""
 
-    def __init__(self, redact: Redaction) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._redact = redact
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write the record without secrets and control characters."""
-        at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        message = escaped(self._redact(record.getMessage()))
-        lines = [f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.name} {message}"]
-        trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
-        for trouble in (trace, record.stack_info):
-            if trouble:
-                lines += (f"  | {escaped(line)}" for line in self._redact(trouble).split("\n"))
-        return "\n".join(lines)
-
-
-class _ToQueue(QueueHandler):
-    """Hands records to the writing thread; never waits, never fails."""
-
-    queue: Queue[Any]
-
-    def __init__(self, records: Queue[Any]) -> None:
-        super().__init__(records)
+        self.said: deque[_Said] = deque()
         self._dropped = 0
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+    def emit(self, record: logging.LogRecord) -> None:
         """Fix what the record says; its secrets are taken out later, where there is time."""
-        ready = copy.copy(record)
-        ready.msg, ready.args = record.getMessage(), None
-        if record.exc_info:
-            # A traceback keeps its frames, with all that is in them; its text doesn't.
-            ready.exc_text = logging.Formatter().formatException(record.exc_info)
-            ready.exc_info = None
-        return ready
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Put a record, and how many went missing before it."""
-        try:
-            if self._dropped:
-                self.queue.put_nowait(self._loss())
-                self._dropped = 0
-            self.queue.put_nowait(record)
-        except Full:
+        if len(self.said) >= QUEUED:
             self._dropped += 1  # under the handler's lock, as all of this
+            return
+        if self._dropped:
+            self.said.append(self._loss())
+            self._dropped = 0
+        try:
+            self.said.append(_Said(record, record.getMessage(), _trouble(record)))
+        except Exception:
+            self.handleError(record)
 
-    def _loss(self) -> logging.LogRecord:
+    def _loss(self) -> _Said:
         told = f"{self._dropped} lines of the log were dropped: it could not be written fast enough."
-        return logging.LogRecord("ttflow.logs", logging.WARNING, __file__, 0, told, None, None)
+        return _Said(logging.LogRecord("ttflow.logs", logging.WARNING, "", 0, told, None, None), told, "")
 
 
-class _FromQueue(QueueListener):
-    """Looks for records now and then: a thread that each one woke would take the lock from the loop."""
+_traceback = logging.Formatter().formatException
 
-    queue: Queue[Any]
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._ending = threading.Event()
+def _trouble(record: logging.LogRecord) -> str:
+    # A traceback keeps its frames, with all that is in them; its text doesn't.
+    trace = record.exc_text or (_traceback(record.exc_info) if record.exc_info else "")
+    return "\n".join(filter(None, (trace, record.stack_info)))
 
-    def dequeue(self, block: bool) -> Any:
-        """Take the next record, sleeping between looks."""
-        while True:
-            try:
-                return self.queue.get_nowait()
-            except Empty:
-                self._ending.wait(PAUSE_S)
 
-    def enqueue_sentinel(self) -> None:
-        """Wait for room: what is queued is written before the end."""
-        self.queue.put(None)
-        self._ending.set()
+class _File(RotatingFileHandler):
+    """The webhook's file; no line makes it larger than `MAX_BYTES`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "a", MAX_BYTES, BACKUPS, "utf-8", errors="backslashreplace")
+        self._size = path.stat().st_size if path.is_file() else -math.inf  # a device is never full
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Write lines at one go, in a new file what doesn't fit into this one."""
+        for line in lines:
+            size = len(line.encode("utf-8", "backslashreplace"))
+            if self._size + size > self.maxBytes:
+                self.doRollover()
+                self._size = 0
+            assert self.stream is not None  # it is opened at once, and anew by each rotation
+            self.stream.write(line)
+            self._size += size
+        self.flush()
 
 
 class Logs:
@@ -123,26 +109,14 @@ class Logs:
         self._webhook = logging.getLogger(WEBHOOK_LOGGER)
         self._root = logging.getLogger()
         self._levels = self._root.level, self._webhook.level
-        records: Queue[Any] = Queue(QUEUED)
-        self._handlers = list(self._made(settings, stream))
-        self._entry = _ToQueue(records)
-        self._listener = _FromQueue(records, *self._handlers, respect_handler_level=True)
-        self._listener.start()
+        self._file, self._console, self._level = _file(self.path), stream, settings.level
+        self._entry, self._ending = _Entry(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ttflow-logs", daemon=True)
+        self._thread.start()
         self._root.addHandler(self._entry)
         self._root.setLevel(settings.level)
         # The webhook's file is the record of what came in, so a quiet console doesn't silence it.
         self._webhook.setLevel(min(settings.level, logging.INFO))
-
-    def _made(self, settings: Settings, stream: TextIO | None) -> Iterator[logging.Handler]:
-        formatter = LineFormatter(self.redact)
-        file = _webhook_file(self.path)
-        file.setFormatter(formatter)
-        yield file
-        if stream is not None:
-            console = logging.StreamHandler(stream)
-            console.setLevel(settings.level)
-            console.setFormatter(formatter)
-            yield console
 
     def __enter__(self) -> Self:
         return self
@@ -160,24 +134,59 @@ class Logs:
         level, webhook_level = self._levels
         self._root.setLevel(level)
         self._webhook.setLevel(webhook_level)
-        self._listener.stop()
-        for handler in (self._entry, *self._handlers):
-            handler.close()
+        self._ending.set()
+        self._thread.join()
+        self._entry.close()
+        self._file.close()
+
+    def _run(self) -> None:
+        """Look now and then: a thread that each record woke would take Python's lock from the loop."""
+        while not self._ending.wait(PAUSE_S):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        said = self._entry.said
+        lines = [(one.record, self._line(one)) for one in [said.popleft() for _ in range(len(said))]]
+        file = [line for record, line in lines if record.name == WEBHOOK_LOGGER]
+        console = [line for record, line in lines if record.levelno >= self._level]
+        for write, wanted in ((self._file.write, file), (self._show, console)):
+            try:
+                if wanted:
+                    write(wanted)
+            except Exception:  # the next lines may find room again
+                with contextlib.suppress(OSError, ValueError):  # nor can this be told
+                    traceback.print_exc()
+
+    def _show(self, lines: Iterable[str]) -> None:
+        if self._console:
+            self._console.write("".join(lines))
+            self._console.flush()
+
+    def _line(self, said: _Said) -> str:
+        """Write a record without secrets and control characters; a traceback's lines are set in."""
+        record = said.record
+        told = f"{record.levelname} {record.name} {escaped(self.redact(said.message))}\n"
+        line = f"{_second(int(record.created))}.{int(record.msecs):03d}Z {told}"
+        if not said.trouble:
+            return line
+        return line + "".join(f"  | {escaped(one)}\n" for one in self.redact(said.trouble).split("\n"))
 
 
-def _webhook_file(path: Path) -> RotatingFileHandler:
+@lru_cache(maxsize=1)
+def _second(stamp: int) -> str:
+    return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _file(path: Path) -> _File:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(
-            path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8", errors="backslashreplace"
-        )
+        return _File(path)
     except OSError as error:
         problem = f"the log {path} can't be written: {error.strerror}"
         raise SettingsError(
             "TTFLOW_LOG_DIR", "the settings", problem, "name a folder that can be written"
         ) from None
-    handler.addFilter(lambda record: record.name == WEBHOOK_LOGGER)
-    return handler
 
 
 def set_up(settings: Settings, *, stream: TextIO | None = None, quiet: bool = False) -> Logs:
@@ -186,25 +195,3 @@ def set_up(settings: Settings, *, stream: TextIO | None = None, quiet: bool = Fa
     `quiet` writes the webhook's file only. Raises SettingsError where its folder can't be written.
     """
     return Logs(settings, None if quiet else stream or sys.stderr)
-
-
-def log_request(handler: RequestHandler) -> None:
-    """Log one answered request; for Tornado's `log_function`. Says no query, and no token in the path.
-
-    Handlers that have `logs_itself` write a line of their own.
-    """
-    if getattr(handler, "logs_itself", False):
-        return
-    status = handler.get_status()
-    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
-    request = handler.request
-    took_ms = 1000 * request.request_time()
-    _access.log(
-        level, "%d %s %s %s %.1f ms", status, request.method, shown(request.path), request.remote_ip, took_ms
-    )
-
-
-def shown(path: str) -> str:
-    """The path of a request as it may be logged: whatever follows the webhook's name could be a secret."""
-    parts = path.split("/", 3)
-    return "/".join([*parts[:3], MASK]) if len(parts) > 3 and parts[1] == "webhook" and parts[3] else path
