@@ -334,6 +334,22 @@ def test_a_line_that_ends_with_its_token_is_opened_again_with_the_renewed_one():
     bench(work, QUICK, lifetime_s=1.0)
 
 
+def test_a_renewal_that_brings_no_token_for_market_data_leaves_the_one_before():
+    async def work(at):
+        broker = await watched(at)
+        token = broker.login.session.market_token
+        at.fault("no_market_token")
+        await broker.login.session._renew()
+        at.fault("close_market_data")
+        at.told.clear()
+        await at.until(lambda: told(at, 5000))
+
+        assert broker.login.session.market_token == token
+        assert at.fake.faults.left["no_market_token"] == 0
+
+    bench(work)
+
+
 def test_a_token_that_is_refused_is_told_once_and_never_fought_over(caplog):
     async def work(at):
         at.fake.market_until = lambda token: None
