@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import aiohttp
 
-from ttflow.brokers.base import Link, Moved, Report
+from ttflow.brokers.base import Link, Moved, Quote, Report
 from ttflow.brokers.tastytrade.adapter import Tastytrade
 from ttflow.brokers.tastytrade.session import Session
 from ttflow.fakes import tastytrade as fakes
@@ -76,6 +76,9 @@ class Told:
 
     def links(self):
         return [told.up for told in self.all if isinstance(told, Link)]
+
+    def prices(self, symbol):
+        return [told.price for told in self.all if isinstance(told, Quote) and told.symbol == symbol]
 
     def fills(self, order_id):
         """What was told to be filled, each fill once, by its id."""

@@ -126,6 +126,21 @@ async def test_what_was_read_once_is_not_read_again(monkeypatch):
 
 
 @walked
+async def test_an_order_that_is_listed_late_is_found_all_the_same():
+    async with line() as desk:
+        order = an_order("lost", leg="close")
+        await lose(desk, order)
+        seen = lists.orders
+        lists.orders = lambda query, found: seen(query, [one for one in found if one.client_id != "lost"])
+        try:
+            assert (await desk.broker.find(order)).outcome == "not_found"
+        finally:
+            lists.orders = seen
+
+        assert (await desk.broker.find(order)).outcome == "filled"
+
+
+@walked
 async def test_a_snapshot_reads_orders_that_stand_and_no_others():
     async with line() as desk:
         a_day(desk, 500)
@@ -145,8 +160,11 @@ async def test_a_broker_that_passes_over_the_statuses_shows_none_that_ended_as_s
         await desk.broker.submit(limit("tt-1", 90))
 
         (snapshot,) = await desk.broker.snapshot()
+        desk.broker._heard_at = None  # as at a start
+        await desk.broker._sync()
 
     assert [one.order_id for one in snapshot.working] == ["tt-1"]
+    assert {one.order_id for one in desk.told.reports()} == {"tt-1"}
 
 
 @walked
@@ -163,6 +181,37 @@ async def test_an_old_order_that_ended_while_nobody_listened_is_told_with_the_fe
 
     assert desk.told.filled("tt-1") == 1
     assert (read[ORDERS], read[f"{ORDERS}/N"]) == (1, 1)
+
+
+@walked
+async def test_an_order_that_lists_do_not_show_our_id_of_is_told_by_its_number():
+    """That lists hold our id is not proved; its answer's number is then all that is known."""
+    async with line() as desk:
+        await desk.broker.submit(limit("tt-1", 90))
+        show = desk.fake.shown
+        desk.fake.shown = lambda *given: {k: v for k, v in show(*given).items() if k != "external-identifier"}
+        desk.fake.listeners.clear()
+        desk.price("ESZ2026", 89)
+        await desk.broker._sync()
+
+        assert desk.told.filled("tt-1") == 1
+        assert (await desk.broker.find(limit("tt-1", 90))).outcome == "filled"
+
+
+@walked
+async def test_an_answer_that_comes_after_the_end_makes_nothing_stand_again():
+    async with line() as desk:
+        desk.fault("fill_before_answer")
+        await desk.broker.submit(an_order())
+        await desk.told.until_filled("tt-1")
+
+        async def nothing(account, at):
+            return []
+
+        desk.broker._records.since = nothing  # so that only what is known to stand is read
+        _, read = await asked(desk, desk.broker._sync())
+
+    assert f"{ORDERS}/N" not in read
 
 
 # Certainty
@@ -202,6 +251,17 @@ def test_how_far_our_clock_is_ahead_is_the_most_that_was_seen_and_a_day_until_th
 
     minute = timedelta(minutes=1)
     assert seen == [timedelta(days=1), timedelta(days=1), minute, minute, minute]
+
+
+@walked
+async def test_a_desk_whose_clock_was_put_back_finds_what_it_sent_before():
+    async with line() as desk:
+        order = an_order("lost")
+        await lose(desk, order)
+        a_day(desk, 400, ago=-timedelta(minutes=1), over=timedelta(minutes=10))
+        desk.broker._session._ahead = -HOUR
+
+        assert (await desk.broker.find(order)).outcome == "filled"
 
 
 @pytest.mark.parametrize("hidden", ["received-at", "sort"])
@@ -299,8 +359,10 @@ async def test_what_took_an_orders_place_is_found_though_the_answer_was_lost(lin
         with pytest.raises(TimeoutError):
             await desk.broker.modify(limit("tt-1", 91))
 
-        report = await desk.broker.find(limit("tt-1", 91, broker_order_id=first))
+        desk.broker._events.numbers.clear()  # as after a restart
+        report, read = await asked(desk, desk.broker.find(limit("tt-1", 91, broker_order_id=first)))
 
+    assert read == ({f"{ORDERS}/N": 2} if linked else {f"{ORDERS}/N": 1, ORDERS: 1})
     assert (report.outcome, report.broker_order_id) == ("accepted", str(desk.placed("tt-1").number))
 
 

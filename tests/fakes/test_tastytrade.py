@@ -391,7 +391,9 @@ async def test_every_fault_of_the_ground_and_its_own_is_listed():
     async with client() as one:
         told = (await one.ask("GET", "/_fault"))[1]
 
-    assert set(FAULTS) | {"refuse_dry_run", "reject_later", "no_agent_html", "batch"} == set(told["faults"])
+    own = {"refuse_dry_run", "reject_later", "no_agent_html", "batch"}
+    quotes = {"no_quote_token", "slow_quotes", "expire_quote_token", "close_quotes", "silent_quotes"}
+    assert set(FAULTS) | own | quotes == set(told["faults"])
 
 
 @pytest.mark.parametrize(

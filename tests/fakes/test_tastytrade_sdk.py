@@ -16,6 +16,8 @@ from ttflow.fakes.server import serve
 
 sdk = pytest.importorskip("tastytrade", reason="the tastytrade SDK is missing: pip install '.[tastytrade]'")
 account = pytest.importorskip("tastytrade.account")
+dxfeed = pytest.importorskip("tastytrade.dxfeed")
+instruments = pytest.importorskip("tastytrade.instruments")
 orders = pytest.importorskip("tastytrade.order")
 utils = pytest.importorskip("tastytrade.utils")
 
@@ -323,3 +325,83 @@ async def test_the_streamer_tells_orders_positions_and_money():
             balance = await anext(streamer.listen(account.AccountBalance))
         assert (position.symbol, position.quantity) == ("/ESZ6", 1)
         assert balance.cash_balance == 50_000
+
+
+# Quotes
+
+
+@asynccontextmanager
+async def quotes(sdk_):
+    streamer = sdk.DXLinkStreamer(sdk_.session)
+    try:
+        async with asyncio.timeout(30), streamer:
+            yield streamer
+    finally:
+        for stream in (*streamer._send.values(), *streamer._recv.values()):  # it leaves them open
+            stream.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "symbol", "ours", "streamed"),
+    [
+        ("Future", "/ESZ6", "ESZ2026", "/ESZ26:XCME"),
+        ("Future", "/ZNZ6", "ZNZ2026", "/ZNZ26:XCBT"),
+        ("Equity", "BRK/B", "BRK.B", "BRK/B"),
+        ("Option", "AAPL  261218C00250500", "AAPL261218C250.5", ".AAPL261218C250.5"),
+        ("Cryptocurrency", "BTC/USD", "BTCUSD", "BTC/USD:CXTALP"),
+    ],
+)
+@walked
+async def test_it_hears_trades_and_quotes_of_the_symbols_that_the_tables_name(kind, symbol, ours, streamed):
+    async with signed_in() as sdk_:
+        found = await getattr(instruments, kind).get(sdk_.session, symbol)
+        sdk_.fake.exchange.price(ours, Decimal("250.25"))
+        async with quotes(sdk_) as streamer:
+            await streamer.subscribe(dxfeed.Trade, [found.streamer_symbol])
+            trade = await streamer.get_event(dxfeed.Trade)
+            await streamer.subscribe(dxfeed.Quote, [found.streamer_symbol])
+            quote = await streamer.get_event(dxfeed.Quote)
+            sdk_.fake.exchange.price(ours, Decimal("251"))
+            later = await streamer.get_event(dxfeed.Trade)
+
+    price = Decimal("250.25")
+    assert found.streamer_symbol == streamed
+    assert (trade.event_symbol, trade.price, later.price) == (streamed, price, 251)
+    assert (quote.event_symbol, quote.bid_price, quote.ask_price) == (streamed, price, price)
+    assert later.time >= trade.time > 1_700_000_000_000
+
+
+@walked
+async def test_it_hears_no_more_of_what_it_has_left():
+    async with signed_in() as sdk_, quotes(sdk_) as streamer:
+        await streamer.subscribe(dxfeed.Trade, ["AAPL", "MSFT"], refresh_interval=0)
+        await streamer.unsubscribe(dxfeed.Trade, ["AAPL"])
+        await streamer.subscribe(dxfeed.Quote, ["SPY"], refresh_interval=0)
+        await streamer.unsubscribe_all(dxfeed.Quote)
+        while "Quote" in streamer._subscription_state:  # noqa: ASYNC110  # it has no other word for it
+            await asyncio.sleep(0.005)
+        for symbol in ("AAPL", "SPY", "MSFT"):
+            sdk_.fake.exchange.price(symbol, Decimal(100))
+
+        assert (await streamer.get_event(dxfeed.Trade)).event_symbol == "MSFT"
+        assert streamer.get_event_nowait(dxfeed.Quote) is None
+
+
+async def outlast_its_token(sdk_):
+    async with quotes(sdk_) as streamer:
+        await streamer.subscribe(dxfeed.Trade, ["AAPL"])
+        sdk_.fake.faults.ask("expire_quote_token")
+        await streamer.get_event(dxfeed.Trade)
+
+
+@walked
+async def test_it_gets_no_quotes_without_a_token_or_with_one_that_has_ended():
+    async with signed_in() as sdk_:
+        sdk_.fake.faults.ask("no_quote_token")
+        with pytest.raises(utils.TastytradeError, match="customer_not_found_error"):
+            async with quotes(sdk_):
+                pass
+
+        with pytest.raises(ExceptionGroup) as raised:
+            await outlast_its_token(sdk_)
+    assert raised.group_contains(utils.TastytradeError, match="The token has expired")

@@ -16,6 +16,7 @@ from ttflow.brokers.tastytrade.accounts import Accounts
 from ttflow.brokers.tastytrade.events import Events
 from ttflow.brokers.tastytrade.hours import Hours
 from ttflow.brokers.tastytrade.orders import Orders
+from ttflow.brokers.tastytrade.prices import Pace, Prices
 from ttflow.brokers.tastytrade.records import Records
 from ttflow.brokers.tastytrade.session import Session
 from ttflow.brokers.tastytrade.streamer import PAUSES_S, Streamer
@@ -70,8 +71,8 @@ class Tastytrade(Orders):
     """One group's accounts at tastytrade.
 
     `names` are the accounts as the settings name them, `clock` tells the time, UTC. `heartbeat_s` and
-    `pauses_s` are the streamer's; that a position or the money has moved is told `settle_s` seconds after the
-    stream said so, so that the fills that moved it are heard first.
+    `pauses_s` are the streamer's, `quotes` is the pace of the prices; that a position or the money has moved
+    is told `settle_s` seconds after the stream said so, so that the fills that moved it are heard first.
     """
 
     capabilities = Capabilities(
@@ -94,6 +95,7 @@ class Tastytrade(Orders):
         heartbeat_s: float = 20.0,
         pauses_s: tuple[float, ...] = PAUSES_S,
         settle_s: float = 10.0,
+        quotes: Pace | None = None,
     ) -> None:
         records = Records(session, clock)
         accounts = Accounts(session, records, names, currency, clock)
@@ -109,6 +111,7 @@ class Tastytrade(Orders):
             heartbeat_s=heartbeat_s,
             pauses_s=pauses_s,
         )
+        self._prices = Prices(session, clock, self._say, quotes or Pace(pauses_s=pauses_s))
         self._tell: Tell = lambda told: None
         self._heard_at: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -128,6 +131,7 @@ class Tastytrade(Orders):
 
     async def close(self) -> None:
         """Close what is open; a second call does nothing."""
+        await self._prices.close()
         await self._costs.close()
         await self._streamer.close()  # from here on nothing is heard that would lead to another look
         looking, self._looking = self._looking, None
@@ -172,4 +176,8 @@ class Tastytrade(Orders):
         return await self._accounts.snapshots()
 
     async def watch(self, symbols: frozenset[str]) -> None:
-        """Do nothing: prices come over another wire of tastytrade's, which ttflow doesn't speak."""
+        """Tell a `Quote` for each trade in one of the symbols; returns at once, and never raises.
+
+        A sandbox gives no prices; a symbol that tastytrade doesn't know has none.
+        """
+        self._prices.watch(symbols)

@@ -17,6 +17,7 @@ from ttflow.fakes.exchange import Event, Execution, Placed
 from ttflow.fakes.server import Fake, utc_now
 from ttflow.fakes.tastytrade import answers
 from ttflow.fakes.tastytrade.bodies import Invalid, Read, Terms
+from ttflow.fakes.tastytrade.quotes import QUOTE_FAULTS, STRIKING, Market, Quotes
 from ttflow.symbols import from_broker
 from ttflow.words import ZERO
 
@@ -27,6 +28,7 @@ FAULTS = {
     "reject_later": "take the order, then reject it",
     "no_agent_html": "answer 401 with a page, as the broker's front does to a client without a User-Agent",
     "batch": "send the stream's next messages as one batch of results",
+    **QUOTE_FAULTS,
 }
 
 LIVES_S = 900
@@ -43,12 +45,15 @@ class Tastytrade(Fake):
 
     `fee` is what each contract, share or coin costs to trade, which is told and not taken from the cash.
     `market` is the session of US equities that it tells and keeps to, `complexes` its complex orders: type,
-    trigger, orders. `late_s` is how long a late fill takes, `slow_s` how long a slow answer does, `lead_s`
-    how far a fill is ahead of an answer that follows it, all in seconds.
+    trigger, orders. `quotes` are its quotes' tokens and lines. `late_s` is how long a late fill takes,
+    `slow_s` how long a slow answer does, `lead_s` how far a fill is ahead of an answer that follows it, all
+    in seconds.
     """
 
     def __init__(self) -> None:
         super().__init__("tastytrade", ACCOUNT, FAULTS)
+        self.exchange: Market = Market(utc_now)
+        self.quotes = Quotes(self.exchange)
         self.lives_s: float = LIVES_S
         self.fee = ZERO
         self.late_s, self.slow_s, self.lead_s = 0.3, 1.0, 0.05
@@ -74,7 +79,7 @@ class Tastytrade(Fake):
 
     def close(self) -> None:
         """Forget what was to come later, and hang up."""
-        for socket in tuple(self.sockets):
+        for socket in (*self.sockets, *self.quotes.lines):
             socket.close(1001, "the fake stops")
         for handle in self._later:
             handle.cancel()
@@ -84,6 +89,8 @@ class Tastytrade(Fake):
         if kind in ("close_socket", "no_heartbeat") and self.sockets and self.faults.take(kind):
             for socket in tuple(self.sockets):
                 socket.fault(kind)
+        if kind in STRIKING and self.quotes.lines and self.faults.take(kind):
+            self.quotes.strike(kind)
 
     def token(self) -> str:
         """Grant a new access token; those granted before stay good until they expire."""

@@ -14,7 +14,9 @@ from ttflow.fakes.tastytrade import lists
 from ttflow.fakes.tastytrade.base import Handler, Missing, TokenHandler
 from ttflow.fakes.tastytrade.bodies import Invalid, again, read_complex, read_order, read_terms, wrong
 from ttflow.fakes.tastytrade.broker import Tastytrade
-from ttflow.fakes.tastytrade.reads import READS, LiveHandler, ReadHandler
+from ttflow.fakes.tastytrade.dxlink import QuoteHandler
+from ttflow.fakes.tastytrade.instruments import TABLES, InstrumentHandler
+from ttflow.fakes.tastytrade.reads import READS, LiveHandler, QuoteTokenHandler, ReadHandler
 from ttflow.fakes.tastytrade.socket import StreamHandler
 
 STARTED = "20261012"
@@ -202,4 +204,10 @@ def routes(fake: Tastytrade) -> list[Any]:
         (r"/accounts/(\w+)/complex-orders/dry-run", TryHandler, {"fake": fake, "whole": True}),
         (r"/accounts/(\w+)/complex-orders/(\d+)", ComplexOneHandler, given),
         (r"/streamer", StreamHandler, given),
+        (r"/api-quote-tokens", QuoteTokenHandler, given),
+        (r"/dxlink", QuoteHandler, given),
+        *(
+            (rf"/instruments/{table}/([^/]+)", InstrumentHandler, {"fake": fake, "row": row})
+            for table, row in TABLES.items()
+        ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +39,25 @@ class LiveHandler(Handler):
         found = lists.live(self.query, tuple(self.fake.exchange.orders.values()))
         items, pages = lists.page(self.query, found, 100)
         self.data({"items": [self.fake.shown(one) for one in items]}, pagination=pages)
+
+
+class QuoteTokenHandler(Handler):
+    """`/api-quote-tokens`: a token for quotes, and where they are."""
+
+    def get(self) -> None:
+        """Grant one, unless it is to be refused."""
+        if self.fake.faults.take("no_quote_token"):
+            told = "You must be a customer to access a quote stream."
+            return self.refuse("quote_streamer.customer_not_found_error", told, 403)
+        now, ends = utc_now(), timedelta(seconds=self.fake.quotes.lives_s)
+        granted = {
+            "token": self.fake.quotes.token(),
+            "dxlink-url": f"ws://{self.request.host}/dxlink",
+            "level": self.fake.quotes.level,
+            "issued-at": answers.stamp(now),
+            "expires-at": answers.stamp(now + ends),
+        }
+        return self.data(granted)
 
 
 def _complex_live(handler: ReadHandler) -> Any:
