@@ -89,6 +89,7 @@ _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "ledgers": lambda row: row.bracket or row.flattening or row.leave_by,
     "firms": attrgetter("due"),
 }
+_LOOKED_UP = frozenset({*_ENDING, *_WATCHED})  # not by their key alone
 _ACTING = frozenset({"orders", "trades"})
 _FEEDING = FED_BY | _ACTING | {"prices"}
 _INSIDE = ("simulator", "manual")
@@ -135,7 +136,10 @@ class State:
         if kept is None:
             return
         self._before.setdefault((table, key), kept.get(key, _MISSING))
-        self._set(table, key, row)
+        if table in _LOOKED_UP:
+            self._set(table, key, row)
+        else:
+            kept[key] = row
 
     def _feed(self, table: str, row: Any) -> None:
         """Let a row count in its strategy's record, its account's activity, or its symbol's ranges."""

@@ -295,6 +295,8 @@ class Engine(Commands):
 
     def _holders(self, symbol: str) -> Iterator[tuple[str, str]]:
         """The accounts that hold a symbol's root, and are watched for what they are worth."""
+        if not self.watched_money:
+            return
         for key in self.state.holders():
             if key[0] in self.watched_money:
                 held = self.state.held_in(*key)

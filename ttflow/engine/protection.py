@@ -138,6 +138,8 @@ class Protection(Reports):
         """Make the protective orders of a ledger what they should be, unless an exit is on its way."""
         ledger = self.state.ledger(key)
         orders = self.state.orders_of(key)
+        if not orders and ledger.bracket is None:
+            return
         standing = [order for order in orders if order.leg in PROTECTIVE]
         if any(order.parent in self.state.orders for order in standing):
             return  # the broker holds them for an entry that is not done

@@ -6,7 +6,6 @@ closes first, and opens when the close is confirmed, through every gate again at
 
 from __future__ import annotations
 
-from collections import Counter
 from decimal import Decimal
 
 from ttflow.alert import Action
@@ -32,7 +31,7 @@ class Turns(Queueing):
 
     def settle(self) -> None:
         """Let every ledger that something happened to decide what is waiting there, and protect it."""
-        steps: Counter[Key] = Counter()
+        steps: dict[Key, int] = {}
         while self.touched or self.judged:
             if not self.touched:
                 self.judge_all()
@@ -41,8 +40,8 @@ class Turns(Queueing):
             if not self._turn(key):
                 del self.touched[key]
                 self.protect(key)
-            steps[key] += 1
-            if steps[key] > _MOST_STEPS:
+            steps[key] = taken = steps.get(key, 0) + 1
+            if taken > _MOST_STEPS:
                 raise RuntimeError(f"ledger {key} did not come to rest")
 
     def _turn(self, key: Key) -> bool:

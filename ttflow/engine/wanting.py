@@ -41,6 +41,9 @@ class Wanting(Flattens):
 
     def in_the_way(self, ticket: Ticket, wanted: Want) -> list[Order]:
         """The orders that must be gone first: openings of an exit or against it, the bracket of a close."""
+        orders = self.state.orders_of(ledger_key(ticket))
+        if not orders:
+            return []
         plan, action = wanted.plan, ticket.alert.action
         closes = plan is not None and bool(plan.closing)
         whole = (
@@ -50,7 +53,7 @@ class Wanting(Flattens):
         )
         found, beyond = [], self._beyond(ticket, wanted)
         crowding = self._crowding(ticket, plan) if closes and plan is not None else frozenset()
-        for order in self.state.orders_of(ledger_key(ticket)):
+        for order in orders:
             against = plan is not None and (closes or order.side is not plan.side)
             if order.leg is Leg.OPEN:
                 opposite = action in (Action.BUY, Action.SELL) and order.side.value != action.value
@@ -76,6 +79,8 @@ class Wanting(Flattens):
 
     def recall(self, ticket: Ticket) -> int:
         """End what the flow still holds to open where an alert says otherwise; returns how many."""
+        if not self.held:
+            return 0
         action, recalled = ticket.alert.action, 0
         for held in self.state.tickets_of(ledger_key(ticket)):
             if held.key not in self.held or held.seq > ticket.seq or held.plan is None:
