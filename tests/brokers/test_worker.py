@@ -33,12 +33,12 @@ def accepted(one):
 
 
 class Scripted:
-    """A broker whose three calls are functions of the order; `heard` is what was asked of it, in order."""
+    """A broker whose calls are functions of the order; `heard` is what was asked of it, in order."""
 
     capabilities = Capabilities()
 
-    def __init__(self, submit=accepted, find=accepted, cancel=accepted):
-        self.does = {"submit": submit, "find": find, "cancel": cancel}
+    def __init__(self, submit=accepted, find=accepted, cancel=accepted, close=accepted):
+        self.does = {"submit": submit, "find": find, "cancel": cancel, "close": close}
         self.heard = []
 
     async def _do(self, what, one):
@@ -54,6 +54,9 @@ class Scripted:
 
     async def cancel(self, one):
         return await self._do("cancel", one)
+
+    async def close_position(self, one):
+        return await self._do("close", one)
 
 
 def carried_out(broker, effects, *, clock=None, brokers=None, send=None, **limits):
@@ -137,6 +140,71 @@ def test_a_lane_that_hangs_holds_up_no_other_lane():
     asyncio.run(main())
 
     assert passed == ["QUICK", "SLOW"]
+
+
+def test_an_entry_waits_for_the_closes_of_its_account_and_symbol_and_nothing_else_does():
+    """A close takes all that is held: what is opened meanwhile would be closed with it, whoever's it is."""
+
+    async def close(one):
+        if one.order_id == "tt-first":
+            await others.wait()
+        return accepted(one)
+
+    async def submit(one):
+        if len(broker.heard) == 4:
+            others.set()
+        return accepted(one)
+
+    async def main():
+        nonlocal others
+        others = asyncio.Event()
+        worker = Worker({"desk": broker}, kept, Clock(order().submitted_at))
+        for kind, one in (
+            ("close", order("first", leg=Leg.CLOSE)),
+            ("close", order("second", leg=Leg.CLOSE)),
+            ("submit", order("entry")),
+            ("submit", order("other symbol", symbol="MSFT")),
+            ("submit", evolve(order("other account"), account="another")),
+            ("submit", evolve(order("other exit", leg=Leg.CLOSE), account="another")),
+        ):
+            worker.put(Effect(kind, one))
+        async with asyncio.timeout(DEADLINE_S):
+            while worker._tasks:
+                await asyncio.gather(*worker._tasks.values())
+        assert not worker._closes
+
+    async def kept(report):
+        pass
+
+    others, broker = None, Scripted(submit, close=close)
+    asyncio.run(main())
+
+    assert [name.removeprefix("tt-") for _, name in broker.heard[:4]] == [
+        "first",
+        "other symbol",
+        "other account",
+        "other exit",
+    ]
+    assert [name.removeprefix("tt-") for _, name in broker.heard[4:]] == ["second", "entry"]
+
+
+def test_exits_and_closes_of_one_symbol_go_in_their_order():
+    broker = Scripted()
+    exits, closes = order("exit", leg=Leg.CLOSE), order("close", leg=Leg.CLOSE)
+
+    carried_out(broker, [("submit", exits), ("close", closes)])
+
+    assert broker.heard == [("submit", "tt-exit"), ("close", "tt-close")]
+
+
+@pytest.mark.parametrize("trouble", [ConnectionError, TypeError])
+def test_an_entry_waits_no_longer_than_a_close_that_has_no_answer(trouble):
+    broker = Scripted(close=fail(trouble()))
+    closes, entry = order("close", leg=Leg.CLOSE), order("entry")
+
+    reports = carried_out(broker, [("close", closes), ("submit", entry)])
+
+    assert outcomes(reports) == [("tt-close", "unknown"), ("tt-entry", "accepted")]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 It acts only on effects, whose decision is committed. An order is submitted once: an answer that is lost
 makes it unknown, and an unknown order is looked up by its id, never sent again. A lane that fails or hangs
-costs its own order alone, and ends when it is idle.
+costs its own order alone, and ends when it is idle; only a close of a whole position holds entries up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ log = logging.getLogger("ttflow.brokers")
 
 _OUTCOMES = frozenset(get_args(Outcome))
 
-Lane = tuple[str, str, str, str]
+Place = tuple[str, str, str]
+Lane = tuple[*Place, str]
 Send = Callable[[Report], Awaitable[object]]
 Ask = Callable[[Order], Awaitable[Report]]
 
@@ -32,6 +33,13 @@ GONE_S = 1.0
 """For how long an order that a broker had is looked up before it counts as gone."""
 
 crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
+
+
+class Closes:
+    """The closes of one account and symbol that have no answer yet; `none` is set once all of them have."""
+
+    def __init__(self) -> None:
+        self.count, self.none = 0, asyncio.Event()
 
 
 class Worker:
@@ -63,6 +71,7 @@ class Worker:
         self._busy = timedelta(seconds=busy_s)
         self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._closes: dict[Place, Closes] = {}
         self.budgets = {
             name: Budget(broker.capabilities.requests_per_minute, monotonic)
             for name, broker in brokers.items()
@@ -75,7 +84,10 @@ class Worker:
         # An exit must not wait for an entry that hangs, so exits and withdrawals have a lane of their own;
         # the engine lets an entry follow an exit only once that is confirmed.
         exits = order.leg is not Leg.OPEN or effect.kind == "cancel"
-        lane = (order.account_group, order.account, order.root, "exit" if exits else "entry")
+        place = (order.account_group, order.account, order.root)
+        lane = (*place, "exit" if exits else "entry")
+        if effect.kind == "close":
+            self._closes.setdefault(place, Closes()).count += 1
         queue = self._lanes.setdefault(lane, asyncio.Queue())
         queue.put_nowait(effect)
         if lane not in self._tasks:
@@ -98,10 +110,25 @@ class Worker:
                         await self._send(evolve(report, call=effect.kind))
                 except Exception:  # the others in the lane have done nothing wrong
                     log.exception("%s of %s failed", effect.kind, effect.order.order_id)
+                finally:
+                    if effect.kind == "close":
+                        self._closed(lane[:3])
         finally:
             self._tasks.pop(lane, None)
             if queue.empty():
                 self._lanes.pop(lane, None)
+
+    def _closed(self, place: Place) -> None:
+        closes = self._closes[place]
+        closes.count -= 1
+        if not closes.count:
+            del self._closes[place]
+            closes.none.set()
+
+    async def _after_closes(self, order: Order) -> None:
+        """Let an entry wait for the closes under way: they would close what it opens, whoever's it is."""
+        while closes := self._closes.get((order.account_group, order.account, order.root)):
+            await closes.none.wait()
 
     async def _carry_out(self, effect: Effect) -> Report | None:
         order = effect.order
@@ -112,6 +139,8 @@ class Worker:
         match effect.kind:
             case "submit":
                 legs = effect.legs
+                if order.leg is Leg.OPEN:
+                    await self._after_closes(order)
                 return await self._sent(order, lambda one: broker.submit(one, legs))
             case "close":
                 return await self._sent(order, broker.close_position)
