@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tastytrade_line import PATIENCE_S, an_order, line
 
 from ttflow.brokers.base import Busy
-from ttflow.brokers.tastytrade import prices
+from ttflow.brokers.tastytrade import dxlink, prices
 from ttflow.brokers.tastytrade.dxlink import Trade, trades
 from ttflow.brokers.tastytrade.prices import NoPrices, Pace, Prices, _is_safe
 from ttflow.brokers.tastytrade.streamer import Lost
 from ttflow.fakes.server import utc_now
+from ttflow.fakes.tastytrade.dxlink import QuoteHandler
 
 PACE = Pace(pauses_s=(0.01,), without_s=0.05, answer_s=PATIENCE_S, period_s=0.0)
 
@@ -69,6 +70,20 @@ async def test_each_trade_is_told_by_the_symbol_that_is_watched(symbol):
 
         assert desk.told.prices(symbol) == [Decimal("250.25"), Decimal("250.5")]
         assert {type(price) for price in desk.told.prices(symbol)} == {Decimal}
+
+
+@walked
+async def test_the_servers_own_order_of_fields_counts(monkeypatch):
+    def backwards(self, message):
+        QuoteHandler._feed_setup(self, message)
+        for names in self._channel(message).fields.values():
+            names.reverse()
+
+    monkeypatch.setattr(QuoteHandler, "_DOES", {**QuoteHandler._DOES, "FEED_SETUP": backwards})
+    async with quoting() as desk:
+        desk.price("AAPL", 200)
+        await desk.broker.watch(frozenset({"AAPL"}))
+        await desk.told.until(lambda told: told.prices("AAPL") == [200])
 
 
 @walked
@@ -210,6 +225,58 @@ async def test_a_line_that_is_lost_comes_back_with_a_new_token_and_the_same_symb
         "expire_quote_token": "UNAUTHORIZED: The token has expired.",
         "silent_quotes": "nothing was heard for 0.4 s",
     }[kind] in lost
+
+
+@walked
+async def test_a_token_that_is_refused_is_asked_for_again(caplog):
+    async with quoting() as desk:
+        grant = desk.fake.quotes.token
+        desk.fake.quotes.token = lambda: "QT0"
+        desk.price("AAPL", 200)
+        await desk.broker.watch(frozenset({"AAPL"}))
+        await until(lambda: "the server refuses the token" in caplog.text)
+        desk.fake.quotes.token = grant
+
+        await desk.told.until(lambda told: told.prices("AAPL"))
+
+
+@walked
+async def test_a_server_of_another_version_is_told_of_and_tried_again(monkeypatch, caplog):
+    monkeypatch.setattr(dxlink, "VERSION", "9.9-ttflow")
+    async with quoting() as desk:
+        desk.price("AAPL", 200)
+        await desk.broker.watch(frozenset({"AAPL"}))
+        await until(lambda: "UNSUPPORTED_PROTOCOL: Version 9.9-ttflow is not supported." in caplog.text)
+        monkeypatch.undo()
+
+        await desk.told.until(lambda told: told.prices("AAPL"))
+
+
+@walked
+async def test_a_server_that_wants_no_token_gets_none(monkeypatch):
+    def open_to_all(self, message):
+        self._set_up, self._token = True, "none"
+        self._send("AUTH_STATE", 0, state="AUTHORIZED")
+
+    monkeypatch.setattr(QuoteHandler, "_DOES", {**QuoteHandler._DOES, "SETUP": open_to_all})
+    async with quoting() as desk:
+        await watch(desk, "AAPL")
+
+        assert "AUTH" not in desk.fake.requests
+
+
+@walked
+async def test_a_line_that_is_lost_while_nothing_is_watched_comes_back_when_something_is():
+    async with quoting() as desk:
+        await watch(desk, "AAPL")
+        await desk.broker.watch(frozenset())
+        await until(lambda: not watched(desk))
+        desk.fault("close_quotes")
+        await until(lambda: not desk.fake.quotes.lines)
+        await works(desk)
+        assert desk.fake.requests["GET /api-quote-tokens"] == 1
+
+        await watch(desk, "MSFT")
 
 
 @walked

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tastytrade_line import an_order, limit, line
 
 from ttflow.brokers.http import Answer, Unreadable
-from ttflow.brokers.tastytrade import records, session
+from ttflow.brokers.tastytrade import recent, records, session
 from ttflow.brokers.tastytrade.records import SLACK, Records
 from ttflow.fakes.tastytrade import lists
 from ttflow.fakes.tastytrade.bodies import read_order
@@ -130,6 +130,7 @@ async def test_an_order_that_is_listed_late_is_found_all_the_same():
     async with line() as desk:
         order = an_order("lost", leg="close")
         await lose(desk, order)
+        a_day(desk, 250, ago=-timedelta(seconds=60), over=timedelta(seconds=20))
         seen = lists.orders
         lists.orders = lambda query, found: seen(query, [one for one in found if one.client_id != "lost"])
         try:
@@ -212,6 +213,15 @@ async def test_an_answer_that_comes_after_the_end_makes_nothing_stand_again():
         _, read = await asked(desk, desk.broker._sync())
 
     assert f"{ORDERS}/N" not in read
+
+
+def test_what_was_set_longest_ago_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(recent, "REMEMBERED", 2)
+    table = recent.Recent()
+    for name in ("a", "b", "a", "c"):
+        table[name] = name
+
+    assert list(table) == ["a", "c"]
 
 
 # Certainty

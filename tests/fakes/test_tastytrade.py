@@ -432,3 +432,27 @@ async def test_quotes_are_what_was_told_and_nothing_before():
 
     assert before["data"]["items"] == [{"symbol": "AAPL"}]
     assert after["data"]["items"] == [{"symbol": "AAPL", "bid": "200", "ask": "200", "last": "200"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "streamed"),
+    [
+        ("futures/ESZ6", "/ESZ26:XCME"),
+        ("futures/%2FESZ6", "/ESZ26:XCME"),
+        ("futures/AAPL", None),
+        ("equities/BRK%2FB", "BRK/B"),
+        ("equities/%2FESZ6", None),
+        ("equities/nothing", None),
+        ("equity-options/AAPL%20%20261218C00250000", ".AAPL261218C250"),
+        ("equity-options/AAPL", None),
+        ("cryptocurrencies/BTC%2FUSD", "BTC/USD:CXTALP"),
+        ("cryptocurrencies/AAPL", None),
+    ],
+)
+@walked
+async def test_an_instrument_names_the_symbol_of_its_quotes(path, streamed):
+    async with client() as one:
+        status, told = await one.ask("GET", f"/instruments/{path}")
+
+    assert status == (200 if streamed else 404)
+    assert told.get("data", {}).get("streamer-symbol") == streamed

@@ -164,6 +164,17 @@ async def test_what_is_out_of_order_or_ill_formed_is_an_error_and_the_line_goes_
         assert (await one.hear())["channel"] == 3
 
 
+@walked
+async def test_a_page_in_a_browser_gets_no_line():
+    async with line() as one, aiohttp.ClientSession() as http:
+        address = str(one.socket._response.url)
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await http.ws_connect(address, headers={"Origin": "https://evil.example"})
+
+        socket = await http.ws_connect(address, headers={"Host": "evil.example"})
+        assert (await socket.receive(timeout=PATIENCE_S)).data == 4003
+
+
 # Its data
 
 

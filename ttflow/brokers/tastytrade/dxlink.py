@@ -130,7 +130,7 @@ class Feed:
         if frame.type is not aiohttp.WSMsgType.TEXT:
             raise Lost(f"the server closed the line ({self._socket.close_code or frame.type.name.lower()})")
         try:
-            message = json.loads(frame.data, parse_float=Decimal, parse_constant=str)
+            message = json.loads(frame.data, parse_float=Decimal)
         except ValueError:
             raise Lost("the server sent something that is no JSON") from None
         if not isinstance(message, Mapping):
