@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3 as older_sqlite3
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,7 +138,8 @@ def test_a_decision_becomes_rows_and_the_last_of_two_changes_wins(using, path):
     assert execution["price"] == "5000.25"
 
 
-def test_the_tables_can_be_rebuilt_from_the_decisions(using, path):
+@pytest.mark.parametrize("sqlite", [sqlite3, older_sqlite3], ids=["this SQLite", "Python's own SQLite"])
+def test_the_tables_can_be_rebuilt_from_the_decisions_in_one_go(using, path, sqlite):
     async def work(journal):
         for n in range(20):
             kept = await journal.keep(Kind.ALERT, f"{n}")
@@ -145,11 +147,12 @@ def test_the_tables_can_be_rebuilt_from_the_decisions(using, path):
 
     using(work)
     written = sqlite3.connect(path)
-    anew = sqlite3.connect(":memory:", isolation_level=None)
+    anew = sqlite.connect(":memory:", isolation_level=None)
     schema.prepare(anew)
     schema.derive(anew)
     for name, places in (("inputs", "?, ?, ?, ?, ?, ?"), ("decisions", "?, ?, ?")):
         anew.executemany(f"INSERT INTO {name} VALUES ({places})", written.execute(f"SELECT * FROM {name}"))
+    anew.execute("INSERT INTO fresh VALUES (1)")
 
     before = {name: written.execute(f"SELECT * FROM {name}").fetchall() for name in schema.DERIVED}
     assert {name: anew.execute(f"SELECT * FROM {name}").fetchall() for name in schema.DERIVED} == before
@@ -330,6 +333,26 @@ def test_orders_and_fills_refer_to_what_is_there(using, path):
     other.close()
 
 
+def test_an_older_journal_lets_go_of_the_indexes_that_nobody_uses(using, path):
+    using(lambda journal: journal.keep(Kind.ALERT, "1"))
+    other = sqlite3.connect(path)
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+    of_a_new_one = other.execute(indexes).fetchall()
+    other.execute("DELETE FROM _sqlite_migrations WHERE name = '0003_fewer_indexes'")
+    other.execute("CREATE INDEX fills_strategy ON fills(strategy)")
+    other.execute("CREATE INDEX tickets_alert_id ON tickets(alert_id)")
+    other.execute("PRAGMA user_version = 2")
+    other.commit()
+    other.close()
+
+    using(lambda journal: journal.keep(Kind.ALERT, "2"))
+
+    other = sqlite3.connect(path)
+    assert other.execute(indexes).fetchall() == of_a_new_one
+    assert other.execute("SELECT raw FROM inputs").fetchall() == [("1",), ("2",)]
+    other.close()
+
+
 def test_the_hot_lookups_use_an_index(using, path):
     async def work(journal):
         await journal.keep(Kind.ALERT, "1", explicit_id="x")
@@ -338,8 +361,9 @@ def test_the_hot_lookups_use_an_index(using, path):
     other = sqlite3.connect(path)
     lookups = {
         "SELECT seq FROM inputs WHERE of IS NULL AND explicit_id IN ('x', 'y')": "inputs_explicit_id",
-        "SELECT * FROM tickets WHERE alert_id IS 'x' ORDER BY rowid": "tickets_alert_id",
-        "SELECT * FROM orders WHERE status IN ('working', 'unknown')": "orders_status",
+        "SELECT * FROM tickets WHERE status IS 'open' ORDER BY rowid": "tickets_status",
+        "SELECT * FROM orders WHERE alert_id IS 'x' ORDER BY rowid": "orders_alert_id",
+        "SELECT * FROM fills WHERE alert_id IS 'x' ORDER BY rowid": "fills_alert_id",
     }
     for sql, index in lookups.items():
         assert index in str(other.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())

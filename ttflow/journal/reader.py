@@ -143,7 +143,7 @@ class Reader:
                 "order": orders.get(ticket["order_id"]),
                 "fills": [fill for fill in fills if _same(fill, ticket)],
             }
-            for ticket in self.rows("tickets", alert_id=alert_id)
+            for ticket in self.rows("tickets", seq=found["seq"])
         ]
         return {"alert": found, "tickets": tickets}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 APPLICATION_ID = 0x7474666C  # "ttfl": how a file says that it is a journal of ours
-VERSION = 2  # of the schema, kept as `user_version`; one more with each migration
+VERSION = 3  # of the schema, kept as `user_version`; one more with each migration
 
 _SQL_TYPES: Mapping[str, type] = {
     "int": int,
@@ -110,9 +110,8 @@ TABLES: Mapping[str, Table] = {
             """,
             "seq",
             _BY_INPUT,
-            ("strategy",),
             # The bytes are in `inputs` already; a decision doesn't carry them a second time.
-            {"raw": "(SELECT inputs.raw FROM inputs WHERE inputs.seq = NEW.seq)"},
+            derived={"raw": "(SELECT inputs.raw FROM inputs WHERE inputs.seq = change.seq)"},
         ),
         _table(
             "tickets",
@@ -122,7 +121,7 @@ TABLES: Mapping[str, Table] = {
             """,
             "seq account_group account",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},
-            ("alert_id", "strategy", "status"),
+            ("status",),
         ),
         _table(
             "orders",
@@ -137,7 +136,7 @@ TABLES: Mapping[str, Table] = {
             """,
             "order_id",
             {**_BY_INPUT, "alert_id": ("alerts", "alert_id")},
-            ("seq", "alert_id", "strategy", "status"),
+            ("seq", "alert_id"),
         ),
         _table(
             "fills",
@@ -148,7 +147,7 @@ TABLES: Mapping[str, Table] = {
             """,
             "fill_id",
             {**_BY_INPUT, "order_id": ("orders", "order_id")},
-            ("seq", "alert_id", "order_id", "strategy"),
+            ("seq", "alert_id"),
         ),
         _table(
             "trades",
@@ -159,7 +158,7 @@ TABLES: Mapping[str, Table] = {
             """,
             "trade_id",
             _BY_INPUT,
-            ("seq", "strategy"),
+            ("seq",),
         ),
         _table(
             "episodes",
@@ -170,7 +169,7 @@ TABLES: Mapping[str, Table] = {
             """,
             "episode_id",
             _BY_INPUT,
-            ("seq", "strategy"),
+            ("seq",),
         ),
         _table("modes", "seq:int at:time! strategy:text mode:text! reason:text", "seq strategy", _BY_INPUT),
         _table(
@@ -251,21 +250,27 @@ DERIVED = tuple(name for name in TABLES if name not in WRITTEN_APART)
 
 
 def derive(connection: Connection) -> None:
-    """Let every decision that `connection` inserts write the rows that it changed, in one go.
+    """Let `INSERT INTO fresh VALUES (seq)` write the rows that the decisions from that seq on changed.
 
-    A temporary trigger, so that whoever else opens the file sees tables alone. SQLite reads the decision's
-    own JSON, once, and works without Python's lock: a batch of decisions is one statement. With a busy event
-    loop that is what counts, since between two statements the lock changes hands, up to 5 ms each time.
+    A temporary trigger, so that whoever else opens the file sees tables alone. SQLite reads the decisions'
+    own JSON, once, and works without Python's lock: a whole batch is one statement, table by table. With a
+    busy event loop that is what counts, since the lock changes hands between two statements.
     """
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("CREATE TEMP TABLE change(name, row)")
+    connection.execute(
+        "CREATE TEMP TABLE change(name, seq, place, row, PRIMARY KEY (name, seq, place)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE TEMP VIEW fresh AS SELECT 0 AS since")
     version = connection.execute("SELECT sqlite_version()").fetchone()[0]
     binary = tuple(map(int, version.split("."))) >= (3, 45)  # JSON that is read already, where SQLite has it
-    row = "jsonb(value -> 'row')" if binary else "value -> 'row'"
+    json = "jsonb" if binary else "json"
+    # The limit is none; it keeps SQLite from reading a decision anew for each of its rows.
+    fresh = f"SELECT seq, {json}(changes) AS read FROM decisions WHERE seq >= NEW.since LIMIT -1"
+    row = f"read ->> (fullkey || '.table'), seq, key, {json}_extract(read, fullkey || '.row')"
     steps = "; ".join(_upsert(TABLES[name]) for name in DERIVED)
     connection.execute(
-        "CREATE TEMP TRIGGER derive AFTER INSERT ON decisions BEGIN DELETE FROM change; "
-        f"INSERT INTO change SELECT value ->> 'table', {row} FROM json_each(NEW.changes); {steps}; END"
+        "CREATE TEMP TRIGGER derive INSTEAD OF INSERT ON fresh BEGIN DELETE FROM change; "
+        f"INSERT INTO change SELECT {row} FROM ({fresh}), json_each(read); {steps}; END"
     )
 
 
@@ -274,7 +279,7 @@ def _upsert(table: Table) -> str:
     changed = ", ".join(f"{name} = excluded.{name}" for name in table.names if name not in table.key)
     return (
         f"INSERT INTO {table.name} ({', '.join(table.names)}) SELECT {values} "
-        f"FROM change WHERE change.name = '{table.name}' ORDER BY change.rowid "
+        f"FROM change WHERE change.name = '{table.name}' ORDER BY change.seq, change.place "
         f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {changed}"
     )
 
@@ -282,7 +287,7 @@ def _upsert(table: Table) -> str:
 def _value(table: Table, column: Column) -> str:
     if table.derived and column.name in table.derived:
         return table.derived[column.name]
-    value = f"change.row ->> '{column.name}'"
+    value = f"change.row ->> '$.{column.name}'"
     return f"ifnull({value}, '')" if column.required and column.kind == "text" else value
 
 
@@ -310,6 +315,15 @@ def _create_tables(db: Database) -> None:
 @migrations(name="0002_worth")
 def _add_what_a_strategy_is_worth(db: Database) -> None:
     catch_up(db)
+
+
+@migrations(name="0003_fewer_indexes")
+def _drop_what_nobody_looks_up(db: Database) -> None:
+    """Each index costs every alert a page of the disk, and some of them the desk never asked."""
+    unused = ["tickets_alert_id", "orders_status", "fills_order_id"]
+    unused += [f"{name}_strategy" for name in ("alerts", "tickets", "orders", "fills", "trades", "episodes")]
+    for name in unused:
+        db.execute(f"DROP INDEX IF EXISTS {name}")
 
 
 def _create(db: Database, table: Table) -> None:

@@ -168,7 +168,9 @@ class Store:
 
     def _write_decisions(self, records: Sequence[Record]) -> None:
         """Write the decisions; SQLite itself writes the rows that they change (`schema.derive`)."""
-        self._insert("decisions", [_decision_row(record) for record in records])
+        if records:
+            self._insert("decisions", [_decision_row(record) for record in records])
+            self._connection.execute("INSERT INTO fresh VALUES (?)", (records[0].decision.seq,))
 
     def _write_snapshots(self, records: Sequence[Record]) -> None:
         """Write snapshots of the state; the last two are kept, the one before in case the last is bad."""
