@@ -1304,6 +1304,41 @@ def test_an_order_that_was_given_a_number_is_never_said_to_be_absent():
     bench(work)
 
 
+def test_a_lookup_reads_the_orders_of_its_minutes_and_the_day_only_before_it_says_that_there_is_none(
+    monkeypatch,
+):
+    async def work(at):
+        broker = await at.opened()
+        for hours in range(3):
+            by_hand(at, "buy", 1).at -= timedelta(hours=hours)
+        await broker.submit(one := order())
+        other = await at.opened()
+        ask, read = other._accounts.orders, []
+
+        async def counted(*given):
+            read.append(len(found := await ask(*given)))
+            return found
+
+        monkeypatch.setattr(other._accounts, "orders", counted)
+        found, absent = await other.find(one), await other.find(order())
+
+        assert (found.outcome, absent.outcome, read) == ("filled", "not_found", [2, 2, 4])
+
+    bench(work)
+
+
+def test_an_order_is_found_by_its_number_where_the_brokers_clock_is_half_an_hour_behind():
+    async def work(at):
+        broker = await at.opened()
+        report = await broker.submit(one := order())
+        at.fake.exchange.find(one.order_id)[0].at -= timedelta(minutes=30)
+        other = await at.opened()
+
+        assert (await other.find(evolve(one, broker_order_id=report.broker_order_id))).outcome == "filled"
+
+    bench(work)
+
+
 def test_an_order_of_last_week_is_looked_for_since_then():
     async def work(at):
         at.price(5000)

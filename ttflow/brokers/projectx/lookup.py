@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ttflow.brokers.base import Report
 from ttflow.brokers.http import Unreadable
@@ -24,8 +24,11 @@ from ttflow.words import evolve, plain
 
 log = logging.getLogger("ttflow.brokers.projectx")
 
+NEAR = timedelta(minutes=5)
+"""How much further back than its sending an order is looked for at first: clocks differ."""
+
 BACK = timedelta(days=1)
-"""How much further back than its sending an order is looked for: clocks differ."""
+"""How far back it is looked for where it was not found nearer, before anybody says that there is none."""
 
 UNPROVED = "an order at TopstepX may be the one that closed the position, and nothing proves it"
 
@@ -59,25 +62,26 @@ class Lookup:
 
     async def ask_for(self, order: Order, seen: Seen | None) -> Seen | None:
         """Ask how an order stands, and for its trades; None where ProjectX shows none of that id."""
-        return await self._stands(order, seen, await self._orders(order))
+        found, _ = await self._asked(order, seen)
+        return found
 
-    async def _orders(self, order: Order) -> list[Data]:
-        return await self._accounts.orders(self._accounts.id(order), order.submitted_at - BACK)
-
-    async def _stands(self, order: Order, seen: Seen | None, orders: Collection[Data]) -> Seen | None:
-        shown = {self._news.mirror.take_order(one).number for one in orders}
-        seen = seen or self._news.mirror.find(order.order_id)
-        if seen is None:
-            return None
-        if seen.number not in shown and not seen.status:
+    async def _asked(self, order: Order, seen: Seen | None) -> tuple[Seen | None, list[Data]]:
+        """What `ask_for` answers, and the orders that it was looked for among: few, where it was found."""
+        for back in (NEAR, BACK):
+            orders = await self._accounts.orders(self._accounts.id(order), order.submitted_at - back)
+            shown = {self._news.mirror.take_order(one).number for one in orders}
+            seen = seen or self._news.mirror.find(order.order_id)
+            if seen and seen.number in shown:
+                break
+        if seen and seen.number not in shown and not seen.status:
             # It gave the order a number: saying now that there is none would be worse than to say nothing.
             raise Unreadable(f"TopstepX took the order as {seen.number}, and doesn't show it")
-        if seen.filled > seen.known or not seen.certain:
-            await self._trades(order)
-        return seen
+        if seen and (seen.filled > seen.known or not seen.certain):
+            await self._trades(order, (seen.created or order.submitted_at) - NEAR)
+        return seen, orders
 
-    async def _trades(self, order: Order) -> list[Data]:
-        trades = await self._accounts.trades(self._accounts.id(order), order.submitted_at - BACK)
+    async def _trades(self, order: Order, since: datetime) -> list[Data]:
+        trades = await self._accounts.trades(self._accounts.id(order), since)
         for trade in trades:
             self._news.mirror.take_trade(trade)
         return trades
@@ -88,8 +92,7 @@ class Lookup:
         A close of a position that may have been carried out, and whose order can't be told for sure from
         others, is not found either; then without what is held, so that a person has to decide.
         """
-        orders = await self._orders(order)
-        seen = await self._stands(order, self.mine(order), orders)
+        seen, orders = await self._asked(order, self.mine(order))
         closing = None if seen else await self._closing(order)
         if closing and able(closing, orders, self._news.ours()):
             seen = await self._closer(closing, orders)
@@ -130,7 +133,7 @@ class Lookup:
         order = closing.order
         account_id, contract_id = self._accounts.id(order), closing.contract_id
         before = await self._accounts.held(account_id, contract_id)
-        trades = await self._trades(order)
+        trades = await self._trades(order, order.submitted_at - BACK)
         if before != await self._accounts.held(account_id, contract_id):
             return None  # it moves, so what was read is not of one time
         told = Told(
