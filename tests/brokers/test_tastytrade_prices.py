@@ -17,6 +17,7 @@ from ttflow.brokers.tastytrade.dxlink import Trade, trades
 from ttflow.brokers.tastytrade.prices import NoPrices, Pace, Prices, _is_safe
 from ttflow.brokers.tastytrade.streamer import Lost
 from ttflow.fakes.server import utc_now
+from ttflow.fakes.tastytrade import instruments
 from ttflow.fakes.tastytrade.dxlink import QuoteHandler
 
 PACE = Pace(pauses_s=(0.01,), without_s=0.05, answer_s=PATIENCE_S, period_s=0.0)
@@ -144,12 +145,31 @@ async def test_the_same_price_is_told_again_after_a_while_when_a_trade_comes_wit
 async def test_a_symbol_that_has_no_quotes_costs_nobody_elses(caplog):
     async with quoting() as desk:
         with caplog.at_level(logging.INFO, "ttflow.brokers"):
-            await desk.broker.watch(frozenset({"EURUSD", "ES1!", "TOOLONG", "AAPL"}))
+            await desk.broker.watch(frozenset({"EURUSD", "ES1!", "XYZ.AB", "AAPL"}))
             await until(lambda: watched(desk))
         desk.price("AAPL", 200)
         await desk.told.until(lambda told: told.prices("AAPL"))
 
-    assert sum("gives no price of" in record.message for record in caplog.records) == 3
+    told = [record.message for record in caplog.records if "gives no price of" in record.message]
+    assert len(told) == 3
+    assert "gives no price of XYZ.AB: not_found" in " ".join(told)
+    assert desk.fake.requests["GET /api-quote-tokens"] == 1
+
+
+@walked
+async def test_a_symbol_that_has_no_quotes_yet_is_looked_up_for_the_next_line(monkeypatch):
+    async with quoting() as desk:
+        known = instruments.streamer_symbol
+        monkeypatch.setattr(
+            instruments, "streamer_symbol", lambda name: known(name) if name != "AAPL" else None
+        )
+        await desk.broker.watch(frozenset({"AAPL", "MSFT"}))
+        await until(lambda: watched(desk, "MSFT"))
+        assert not watched(desk)
+        monkeypatch.undo()
+        desk.fault("close_quotes")
+
+        await until(lambda: watched(desk, "MSFT") and watched(desk))
 
 
 @walked
@@ -190,7 +210,14 @@ async def test_without_a_token_there_are_no_prices_and_one_line_says_so(why, cap
         await works(desk)
 
         assert desk.told.prices("AAPL") == []
-        assert sum("gives no prices" in record.message for record in caplog.records) == 1
+        (told,) = [record.message for record in caplog.records if "gives no prices" in record.message]
+        assert told.endswith(
+            {
+                "no_quote_token": "You must be a customer to access a quote stream.",
+                "demo": "those of a sandbox are not the market's",
+                "address": "it names no token, or no address that a token may be sent to",
+            }[why]
+        )
 
         desk.fault("no_quote_token", 0)
         desk.fake.quotes.level = "api"
@@ -385,6 +412,25 @@ async def test_nothing_is_asked_while_nothing_is_watched():
         await works(desk)
 
         assert "GET /api-quote-tokens" not in desk.fake.requests
+
+
+@walked
+async def test_a_line_that_never_opens_is_tried_less_and_less_often():
+    class Nowhere:
+        asked = 0
+
+        async def ask(self, *given):
+            self.asked += 1
+            raise ConnectionError
+
+    session, told = Nowhere(), []
+    one = Prices(session, utc_now, told.append, Pace(pauses_s=(0.0, 0.0, 3600.0)))
+    one.watch(frozenset({"AAPL"}))
+    await until(lambda: session.asked == 3)
+    await asyncio.sleep(0.05)
+    await one.close()
+
+    assert (session.asked, told) == (3, [])
 
 
 def test_pauses_grow_and_are_long_where_there_is_nothing_to_be_had():

@@ -110,14 +110,12 @@ class Prices:
             self._task = asyncio.create_task(self._run(), name="tastytrade's prices")
 
     async def close(self) -> None:
-        """Close the line and forget every price; a second call does nothing."""
+        """Close the line, and with it forget every price; a second call does nothing."""
         task, self._task = self._task, None
         if task:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self._wanted, self._names, self._said = frozenset(), {}, ""
-        self.last.clear()
 
     # The line
 
@@ -214,7 +212,11 @@ class Prices:
     # What is asked for
 
     async def _ask(self, feed: Feed) -> None:
-        """Subscribe to what is wanted, and leave what no longer is, for as long as the line is open."""
+        """Subscribe to what is wanted, and leave what no longer is, for as long as the line is open.
+
+        What had no quotes is looked up again for each line: it may have been listed since.
+        """
+        self._names = {symbol: name for symbol, name in self._names.items() if name}
         subscribed: set[str] = set()
         while True:
             self._changed.clear()
