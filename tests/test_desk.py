@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from ttflow import desk as desk_module
+from ttflow.alert import parse_alert
 from ttflow.brokers.worker import Worker
 from ttflow.desk import Desk
 from ttflow.errors import (
@@ -374,6 +375,19 @@ def test_tickets_and_fills_are_flows_to_watch(using):
     using(work)
 
     assert [str(one) for one in seen] == ["filled", "2"]
+
+
+def test_an_alert_is_kept_though_nobody_waits_for_it_any_more(using):
+    async def work(desk):
+        troubles = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, told: troubles.append(told))
+        raw = paper(quantity=1)
+        given_up = desk.keep(raw.decode(), parse_alert(raw))
+        given_up.cancel()
+        receipt = await desk.send(paper(quantity=2))
+        return given_up.cancelled(), receipt.seq, desk.decider.parsed, troubles
+
+    assert using(work) == (True, 3, {}, [])
 
 
 # What happens to the journal

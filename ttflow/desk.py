@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +31,7 @@ from ttflow.deciding import STOPPED, Decider
 from ttflow.engine import Engine, Ids
 from ttflow.errors import JournalError, RequestError
 from ttflow.flow import Flow
-from ttflow.inputs import Decision, Kind
+from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal
 from ttflow.journal.journal import utc_now
 from ttflow.masking import mask_secrets
@@ -216,21 +217,31 @@ class Desk(Controls):
 
     # What comes in
 
-    async def keep(self, text: str, alert: Alert) -> Receipt:
-        """Keep an alert; returns once it is committed. `text` is its body, with secrets masked.
+    def keep(self, text: str, alert: Alert) -> asyncio.Future[Receipt]:
+        """Keep an alert; the future is done once it is committed. `text` is its body, with secrets masked.
 
-        Raises JournalUnavailable where it can't be kept; nothing of it was then kept.
+        It brings JournalUnavailable where the alert can't be kept; nothing of it was then kept.
         """
+        timed = alert.timenow is not None
+        kept = self.journal.keep(Kind.ALERT, text, explicit_id=alert.id, timed=timed)
         self.decider.parsed[text] = alert
-        try:
-            timed = alert.timenow is not None
-            item = await self.journal.keep(Kind.ALERT, text, explicit_id=alert.id, timed=timed)
-        finally:
-            self.decider.parsed.pop(text, None)
-        if item.kind is Kind.REPEAT:
-            assert item.of is not None  # a repeat always says of what
-            return Receipt(self.engine.ids.alert(item.of), True, item.of)
-        return Receipt(self.engine.ids.alert(item.seq), False, item.seq)
+        receipt: asyncio.Future[Receipt] = self._loop.create_future()
+        kept.add_done_callback(partial(self._kept, text, receipt))
+        return receipt
+
+    def _kept(self, text: str, receipt: asyncio.Future[Receipt], kept: asyncio.Future[Input]) -> None:
+        self.decider.parsed.pop(text, None)
+        error = kept.exception()
+        if receipt.done():
+            return  # whoever waited has given up
+        if error:
+            receipt.set_exception(error)
+            return
+        item = kept.result()
+        repeat = item.kind is Kind.REPEAT
+        seq = item.of if repeat else item.seq
+        assert seq is not None  # a repeat always says of what
+        receipt.set_result(Receipt(self.engine.ids.alert(seq), repeat, seq))
 
     async def send(self, body: bytes | str | Mapping[str, Any]) -> Receipt:
         """Keep an alert given as bytes, text or a mapping, and wait until it is decided.
