@@ -234,6 +234,31 @@ def test_pipelined_alerts_are_answered_in_their_order():
 CLOSE = {"Connection": "close"}
 
 
+@pytest.mark.parametrize(
+    ("version", "wish", "told", "goes_on"),
+    [
+        ("1.1", {}, None, True),
+        ("1.1", {"Connection": "Keep-Alive"}, "keep-alive", True),
+        ("1.1", {"Connection": "Close"}, "close", False),
+        ("1.1", {"Connection": "upgrade"}, None, True),
+        ("1.0", {"Connection": "keep-alive"}, "keep-alive", True),
+        ("1.0", {}, None, False),
+    ],
+)
+def test_who_wants_the_connection_to_close_or_to_go_on_hears_so(version, wish, told, goes_on):
+    async def work(served):
+        reader, writer = await served.connect()
+        for _ in range(2 if goes_on else 1):
+            writer.write(request(headers=wish).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+            answer = await reply(await reader.readuntil(b"\r\n\r\n"), reader)
+            assert (answer.status, answer.headers.get("Connection")) == (200, told)
+        if not goes_on:
+            assert await reader.read() == b""
+        await closed(writer)
+
+    run(work)
+
+
 class JournalDesk:
     """The smallest desk: a journal."""
 

@@ -24,7 +24,6 @@ from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerRequest,
-    ResponseStartLine,
     format_timestamp,
 )
 from tornado.routing import Router, Rule
@@ -89,35 +88,32 @@ class _Request(HTTPMessageDelegate):
     def send(self, answer: Answer) -> None:
         """Write an answer as the contract has it; one that nobody takes any more is none."""
         request, body = self.request, _written(answer.body).encode()
+        head = self._head(answer, len(body)).encode()
         assert request.connection is not None
-        request.connection.write_headers(
-            ResponseStartLine("HTTP/1.1", answer.status, responses[answer.status]),
-            self._headers(answer, len(body)),
-            body if request.method != "HEAD" else None,
-        )
+        # Tornado takes a head that is written already, too; `write_headers` would look at each header anew.
+        request.connection.write(head + body if request.method != "HEAD" else head)
         request.connection.finish()
         self._answered(request, answer.status)
 
-    def _headers(self, answer: Answer, length: int) -> HTTPHeaders:
-        headers = HTTPHeaders(
-            {
-                "Date": _date(int(time.time())),
-                "Content-Type": "application/json; charset=UTF-8",
-                "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff",
-                "Content-Length": str(length),
-            }
-        )
+    def _head(self, answer: Answer, length: int) -> str:
+        head = f"HTTP/1.1 {answer.status} {responses[answer.status]}\r\n{_always(int(time.time()))}"
+        wish = self.request.headers.get("Connection", "").lower()
+        if wish in ("close", "keep-alive"):  # which Tornado does
+            head += f"Connection: {wish}\r\n"
         if answer.retry_s is not None:
-            headers["Retry-After"] = str(answer.retry_s)
+            head += f"Retry-After: {answer.retry_s}\r\n"
         if answer is NOT_ALLOWED:
-            headers["Allow"] = ", ".join(self.allowed)
-        return headers
+            head += f"Allow: {', '.join(self.allowed)}\r\n"
+        return f"{head}Content-Length: {length}\r\n\r\n"
 
 
 @lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return format_timestamp(second)
+def _always(second: int) -> str:
+    """What every answer of this second carries."""
+    return (
+        f"Date: {format_timestamp(second)}\r\nContent-Type: application/json; charset=UTF-8\r\n"
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+    )
 
 
 class AlertRequest(_Request):
