@@ -8,6 +8,9 @@ from outside.scene import PRICE, VENUES, play
 
 FAULTS = [(venue, kind) for venue in VENUES for kind in venue.make().faults.known]
 
+CLOSES = {"tradovate": "order/liquidateposition", "projectx": "Position/closeContract"}
+"""The call with which each of those brokers closes a whole position that has one."""
+
 
 def named(value):
     return str(value)
@@ -73,5 +76,24 @@ def test_a_fault_that_strikes_an_exit_itself_twice_does_not_keep_it_in(tmp_path,
         await scene.until(lambda: scene.held() == 2, "held")
         await scene.fault(kind, 2)
         await leave(scene)
+
+    play(tmp_path, venue, work)
+
+
+@pytest.mark.parametrize(("venue", "kind"), [one for one in FAULTS if one[0].name in CLOSES], ids=named)
+def test_a_fault_that_strikes_a_close_of_the_whole_position_does_not_keep_it_in(tmp_path, venue, kind):
+    """An exit that was refused goes out anew as the broker's own close, whose order may carry no id."""
+
+    async def work(scene):
+        await scene.alert("buy", quantity=2)
+        await scene.until(lambda: scene.held() == 2, "held")
+        await scene.fault("refuse")
+        await scene.alert("exit")
+        await scene.until(lambda: not scene.fake.faults.left["refuse"], "refused")
+        await scene.fault(kind)
+        await scene.until(scene.flat, "flat", ticks=PRICE)
+
+        assert CLOSES[venue.name] in scene.fake.requests
+        assert not in_doubt(scene)
 
     play(tmp_path, venue, work)
