@@ -354,6 +354,7 @@ async def test_an_error_that_ends_nothing_is_told_without_the_token(caplog):
 @pytest.mark.parametrize(
     "said",
     ["{", "[]", {"type": "CHANNEL_CLOSED", "channel": 1}, {"type": "FEED_DATA", "channel": 1, "data": 1}],
+    '{"type": "AUTH_STATE", "channel": 0, "state": "UNAUTHORIZED"}',
 )
 @walked
 async def test_a_line_that_talks_nonsense_or_leaves_its_channel_is_opened_again(said):

@@ -110,12 +110,10 @@ class Feed:
         await self._socket.send_str(json.dumps({"type": kind, "channel": channel, **fields}))
 
     async def _until(self, kind: str) -> Data:
-        """The next message of a kind; raises Lost for an error before it, and where none comes in time."""
+        """The next message of a kind; raises Lost where none comes in time, or a fatal error before it."""
         try:
             async with asyncio.timeout(self._answer_s):
                 while (message := await self._next()).get("type") != kind:
-                    if message.get("type") == "ERROR":
-                        raise Lost(self._reason(message))
                     self._take(message)
         except TimeoutError:
             raise Lost(f"no {kind} came within {self._answer_s:g} s") from None
