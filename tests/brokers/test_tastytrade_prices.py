@@ -353,18 +353,21 @@ async def test_an_error_that_ends_nothing_is_told_without_the_token(caplog):
 
 @pytest.mark.parametrize(
     "said",
-    ["{", "[]", {"type": "CHANNEL_CLOSED", "channel": 1}, {"type": "FEED_DATA", "channel": 1, "data": 1}],
-    '{"type": "AUTH_STATE", "channel": 0, "state": "UNAUTHORIZED"}',
+    [
+        "{",
+        "[]",
+        '{"type": "CHANNEL_CLOSED", "channel": 1}',
+        '{"type": "AUTH_STATE", "channel": 0, "state": "UNAUTHORIZED"}',
+        '{"type": "FEED_DATA", "channel": 1, "data": 1}',
+        '{"type": "FEED_DATA", "channel": 1, "data": ["Trade", [1]]}',
+    ],
 )
 @walked
 async def test_a_line_that_talks_nonsense_or_leaves_its_channel_is_opened_again(said):
     async with quoting() as desk:
         await watch(desk, "AAPL")
         (first,) = desk.fake.quotes.lines
-        if isinstance(said, str):
-            first.write_message(said)
-        else:
-            first._send(**{"kind": said["type"], **{k: v for k, v in said.items() if k != "type"}})
+        first.write_message(said)
         await until(lambda: first not in desk.fake.quotes.lines and watched(desk))
 
 
