@@ -291,6 +291,21 @@ def test_an_entry_too_old_to_send_expires_and_an_exit_never_does():
     assert broker.heard == [("submit", "tt-2")]
 
 
+def test_an_entry_whose_turn_in_the_brokers_budget_comes_too_late_expires_and_is_not_waited_for():
+    class Slow(Scripted):
+        capabilities = Capabilities(
+            requests_per_minute=2
+        )  # one at once, the next after half a minute or more
+
+    broker, orders = Slow(), [order("1"), order("2")]
+
+    reports = carried_out(broker, [("submit", one) for one in orders], max_age_s=20)
+
+    assert [name for _, name in broker.heard] == ["tt-1"]
+    assert outcomes(reports) == [("tt-1", "accepted"), ("tt-2", "expired")]
+    assert "requests" in reports[1].reason
+
+
 def test_an_order_in_doubt_is_looked_up_until_it_is_found(monkeypatch):
     answers = iter(["not_found", "boom", "accepted"])
     pauses = []

@@ -153,21 +153,30 @@ class Worker:
 
     async def _sent(self, order: Order, call: Ask) -> Report:
         """Send an order once; again only where it is certain that the broker did not take it."""
-        entry = order.leg is Leg.OPEN
         while True:
             age = self._clock() - order.submitted_at
-            if entry and age > self._max_age:
-                reason = f"it was {age.total_seconds():.0f} s old when its turn came"
-                return Report(order_id=order.order_id, outcome="expired", reason=reason)
-            if entry and self.breakers[order.account_group].open:
-                reason = "the broker has stopped answering; entries wait until it answers again"
-                return Report(order_id=order.order_id, outcome="failed", reason=reason)
+            if order.leg is Leg.OPEN and (barred := await self._barred(order, age)):
+                return barred
             crash_point("before_submit")
             report = await self._ask(call, order, sends=True)
             crash_point("after_submit")
             if report.pause_s is None or age + timedelta(seconds=report.pause_s) > self._patience(order):
                 return evolve(report, pause_s=None)
             await asyncio.sleep(report.pause_s)
+
+    async def _barred(self, order: Order, age: timedelta) -> Report | None:
+        """Wait for an entry's turn in its broker's budget, while it is young; says what bars it."""
+        if age > self._max_age:
+            reason = f"it was {age.total_seconds():.0f} s old when its turn came"
+            return Report(order_id=order.order_id, outcome="expired", reason=reason)
+        if self.breakers[order.account_group].open:
+            reason = "the broker has stopped answering; entries wait until it answers again"
+            return Report(order_id=order.order_id, outcome="failed", reason=reason)
+        left_s = (self._max_age - age).total_seconds()
+        if pause := await self.budgets[order.account_group].turn(entry=True, within_s=left_s):
+            reason = f"the broker's budget of requests lets it go in {pause:.0f} s, when it would be too old"
+            return Report(order_id=order.order_id, outcome="expired", reason=reason)
+        return None
 
     async def _until_ready(self, group: str) -> None:
         """Wait a while for a connection that is being made; without one, the adapter says so."""
@@ -201,7 +210,8 @@ class Worker:
     async def _ask(self, call: Ask, order: Order, *, sends: bool = False) -> Report:
         """Ask the broker once; whatever goes wrong means that no answer came, unless nothing was sent."""
         group = order.account_group
-        await self.budgets[group].turn(entry=sends and order.leg is Leg.OPEN)
+        if not sends or order.leg is not Leg.OPEN:  # an entry has waited for its turn before
+            await self.budgets[group].turn(entry=False)
         try:
             async with asyncio.timeout(self._timeout_s):
                 report = _read(await call(order), order)
