@@ -11,7 +11,7 @@ import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -44,6 +44,8 @@ from ttflow.words import OrderType, Side, evolve
 
 DEADLINE_S = 40
 """How long anything is waited for; a busy machine is no fault."""
+UNDECIDED_S = 2
+"""How long an input may be undecided where nothing is on its way any more."""
 SYMBOL = "ES1!"
 """The front month, whichever it is on the day of the test."""
 PRICE = 5000
@@ -303,6 +305,10 @@ class Scene:
         found = []
         for group in self.fakes:
             found += self._laws(group, await self.ask("/_state", group))
+        with suppress(TimeoutError):  # a snapshot that came just now is decided at once, or never
+            async with asyncio.timeout(UNDECIDED_S):
+                while self.desk.undecided:  # noqa: ASYNC110  # the desk's own state
+                    await asyncio.sleep(0.001)
         return [*found, *self._decided()]
 
     def _laws(self, group: str, state: Mapping[str, Any]) -> Iterator[str]:
@@ -497,11 +503,11 @@ def play(
     asyncio.run(main())
 
 
-async def rest(scene: Scene) -> None:
+async def rest(scene: Scene, within_s: float = DEADLINE_S / 4) -> None:
     """Wait until the laws hold, as they must once nothing is on its way any more; say which do not."""
-    async with asyncio.timeout(2 * DEADLINE_S):
+    async with asyncio.timeout(within_s + DEADLINE_S):
         try:
-            async with asyncio.timeout(DEADLINE_S / 4):
+            async with asyncio.timeout(within_s):
                 while await scene.broken():  # noqa: ASYNC110  # two servers and a journal come to rest
                     await asyncio.sleep(0.05)
         except TimeoutError:
