@@ -261,10 +261,12 @@ def test_a_stop_waits_no_longer_than_it_says(tmp_path, monkeypatch):
     visit(tmp_path, work)
 
 
-def test_a_caller_that_never_finishes_does_not_keep_a_stop_waiting_after_it_left(tmp_path):
+@pytest.mark.parametrize("path", ["/api/halt", "/webhook/tradingview"])
+def test_a_caller_that_never_finishes_does_not_keep_a_stop_waiting_after_it_left(tmp_path, path):
     async def work(visitor):
         _, writer = await asyncio.open_connection("127.0.0.1", visitor.server.port)
-        writer.write(b"POST /api/halt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+        writer.write(head.encode() + b"{")
         await writer.drain()
         await until(lambda: visitor.server.app.busy)
         writer.close()
