@@ -43,6 +43,8 @@ def test_an_exit_goes_to_an_account_that_was_taken_out_and_nothing_opens_there(h
     for order in walk.orders() if how is LIVE else ():
         walk.filled(order, 100)
     again(walk, told("a", **how))
+    for account in "ab" if how is LIVE else ():
+        walk.snapshot({"AAPL": 1}, account=account)
 
     more = walk.alert(account_group="desk", action="buy", quantity=1)
     for order in walk.orders(account="a") if how is LIVE else ():

@@ -250,6 +250,7 @@ class Account:
     `peak` is the highest equity seen, `day_start` the equity with which `day` began: the firm's trading
     day, else the broker's, else the UTC day. `day_net` is what our fills had earned when it began, None where
     nobody saw it begin; `compared` the last day whose profit was held against the broker's own.
+    `unseen_since` is the start of the desk since which the broker has not told what the account holds.
     """
 
     account_group: str
@@ -267,3 +268,4 @@ class Account:
     day_start: Exact | None = None
     day_net: Exact | None = None
     compared: date | None = None
+    unseen_since: datetime | None = None

@@ -88,6 +88,7 @@ _WATCHED: Mapping[str, Callable[[Any], object]] = {
     "tickets": attrgetter("until"),
     "ledgers": lambda row: row.bracket or row.flattening or row.leave_by,
     "firms": attrgetter("due"),
+    "accounts": attrgetter("unseen_since"),
 }
 _LOOKED_UP = frozenset({*_ENDING, *_WATCHED})  # not by their key alone
 _ACTING = frozenset({"orders", "trades"})

@@ -131,6 +131,11 @@ class Base:
         cash = self.start_cash(group, name) if simulated else ZERO
         return Account(account_group=group, account=name, cash=cash, simulated=simulated)
 
+    def unseen(self, group: str, name: str) -> bool:
+        """Whether an account's broker has yet to tell, since the desk's start, what the account holds."""
+        known = self.state.accounts.get((group, name))
+        return known is not None and known.unseen_since is not None
+
     def start_cash(self, group: str, name: str) -> Decimal:
         """What a paper account begins with."""
         given = self.settings.groups.get(group)

@@ -10,15 +10,18 @@ from typing import Any
 from ttflow.book.ledger import Ledger
 from ttflow.book.reconcile import MANUAL, reconcile
 from ttflow.book.rows import Book
+from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.turns import Turns
 from ttflow.instrument import root
-from ttflow.order import Fill, Leg, Order, OrderStatus
+from ttflow.order import Account, Fill, Leg, Order, OrderStatus
 from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, tidy
 
 SETTLED = timedelta(seconds=5)
 """How long a difference between a broker's position and the ledgers must stand before it is booked."""
 
+UNSEEN = timedelta(seconds=30)
+"""How long orders wait after a start for the broker to tell what is there; then they go without that."""
 
 _AT_THE_BROKER = (OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED)
 
@@ -40,6 +43,36 @@ class Books(Turns):
         symbols = {root(symbol): symbol for symbol in told["positions"]}
         for one in sorted(roots | set(nets)):
             self._compare(group, account, one, nets.get(one, ZERO), symbols.get(one, one))
+        known = self.state.accounts.get((group, account))
+        if known and known.unseen_since:
+            self._seen_again(known)
+
+    def doubt_accounts(self, connected: Sequence[str]) -> None:
+        """At a start nobody knows what happened at brokers meanwhile: nothing leaves until they tell."""
+        for (group, _), account in sorted(self.state.accounts.items()):
+            if group in connected and not account.simulated:
+                self.state.put("accounts", evolve(account, unseen_since=self.now))
+            elif account.unseen_since:
+                self.state.put("accounts", evolve(account, unseen_since=None))
+
+    def trust(self, account: Account) -> None:
+        """Go by what is known of an account: since the start its broker has not told it for too long."""
+        name = f"{account.account_group}/{account.account}"
+        text = f"{name}: its broker has not told since the start what it holds; the desk goes by its ledgers."
+        self.notice("unseen", "critical", text)
+        self._seen_again(account)
+
+    def _seen_again(self, account: Account) -> None:
+        """What waited for a broker's word on an account goes on at once."""
+        place = (account.account_group, account.account)
+        self.state.put("accounts", evolve(self.account(*place), unseen_since=None))
+        for ledger in tuple(self.state.ledgers.values()):
+            if (ledger.account_group, ledger.account) == place and ledger.bracket:
+                self.touched[ledger.key] = None
+        for ticket in tuple(self.state.tickets.values()):
+            if (ticket.account_group, ticket.account) == place and ticket.plan and ticket.until:
+                self.state.put("tickets", evolve(ticket, until=None))
+                self.touched[ledger_key(ticket)] = None
 
     def _compare(self, group: str, account: str, one: str, net: Decimal, symbol: str) -> None:
         orders = self.state.orders.values()

@@ -20,13 +20,14 @@ from ttflow.book.reconcile import MANUAL
 from ttflow.book.rows import AlertRow, FirmRow, Price, Strategy
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
+from ttflow.engine.books import UNSEEN
 from ttflow.engine.commands import Commands
 from ttflow.engine.modes import no_broker
 from ttflow.engine.passing import Build, Connected
 from ttflow.errors import AlertError
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.instrument import root, ticker, using
-from ttflow.order import Order, OrderStatus
+from ttflow.order import Account, Order, OrderStatus
 from ttflow.settings import Group, Settings
 from ttflow.ticket import Note, Reason, Status, Ticket
 from ttflow.view import GAP
@@ -86,8 +87,10 @@ class Engine(Commands):
         times = [at for at, what in self._dates() if at > self.now or isinstance(what, Order)]
         return min([*times, self.clock.due] if self.clock.due else times, default=None)
 
-    def _dates(self) -> Iterator[tuple[datetime, Key | Order | FirmRow]]:
-        """What waits for a time: ledgers and firms to look at again, orders to look at or to withdraw."""
+    def _dates(self) -> Iterator[tuple[datetime, Key | Order | FirmRow | Account]]:
+        """What waits for a time: to be looked at again or, an order, to be withdrawn."""
+        for account in self.state.watched("accounts"):
+            yield account.unseen_since + UNSEEN, account
         for row in self.state.watched("firms"):
             yield row.due, row
         for order in self.state.watched("orders"):
@@ -115,6 +118,8 @@ class Engine(Commands):
         for _, what in sorted(due, key=lambda one: (one[0], _name(one[1]))):
             if isinstance(what, FirmRow):
                 self.weighed[what.account_group, what.account] = None
+            elif isinstance(what, Account):
+                self.trust(what)
             elif not isinstance(what, Order):
                 self.touched[what] = None
             elif (order := self.state.orders.get(what.order_id)) is None:
@@ -151,6 +156,8 @@ class Engine(Commands):
         self.seq, self.now, self.effects = item.seq, item.at, []
         self.keep_in_force()
         try:
+            if item.kind is Kind.START:
+                self.doubt_accounts(item.data()["brokers"])  # before what is due by now goes out
             self._wake()
             self.settle()
             self.clock.advance(item.at)
@@ -343,6 +350,7 @@ class Engine(Commands):
         self.put_in_force(item.data())
         self.change_hands()
         self.leave_anew()
+        self.leave_overdue()
         for order in self.all_orders():
             if order.broker != SIMULATOR:
                 self.doubt(order)
@@ -356,7 +364,7 @@ class Engine(Commands):
                 self.touched[ledger.key] = None
 
 
-def _name(what: Key | Order | FirmRow) -> str:
-    if isinstance(what, FirmRow):
+def _name(what: Key | Order | FirmRow | Account) -> str:
+    if isinstance(what, FirmRow | Account):
         return f"{what.account_group}\0{what.account}"
     return what.order_id if isinstance(what, Order) else "\0".join(what)

@@ -130,6 +130,23 @@ class Floors(Money):
                 self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=why))
                 self.touched[ledger.key] = None
 
+    def leave_overdue(self) -> None:
+        """Close at a start what was held past a firm's flat-by time: the desk was away when that came."""
+        for ledger in sorted(self.state.ledgers.values(), key=lambda row: row.key):
+            rules = self.rules_at(ledger.account_group, ledger.account)
+            if ledger.flat or ledger.flattening or ledger.strategy == MANUAL or rules is None:
+                continue
+            day, since = trading_day(rules, self.now), ledger.lots[0].at
+            due = hours(rules, trading_day(rules, since)).flat_by
+            if due is None or due < since or trading_day(rules, since) == day:
+                continue  # of its own day the verdict says when it is to be closed
+            name = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
+            text = f"{name} was held past {due:%Y-%m-%d %H:%M} UTC, by when {rules.name} wants all flat."
+            self.notice("flat_by", "critical", f"{text} It is closed now.")
+            late = Flattening(reason="it was held past a flat-by time")
+            self.state.put("ledgers", evolve(ledger, seq=self.seq, flattening=late))
+            self.touched[ledger.key] = None
+
     # What a ticket is held to
 
     def firm_bars(self, ticket: Ticket, quantity: Decimal) -> tuple[Reason, str] | None:

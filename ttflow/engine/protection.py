@@ -168,8 +168,13 @@ class Protection(Reports):
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
 
     def closable(self, ledger: Ledger) -> Decimal:
-        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3)."""
+        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3).
+
+        Nothing, for a while after a start, until the broker tells what is there: it may have been closed.
+        """
         held = abs(ledger.position)
+        if self.unseen(ledger.account_group, ledger.account):
+            return ZERO
         book = self.state.books.get((ledger.account_group, ledger.account, ledger.root))
         if book is None or book.mismatch_since is None or not held:
             return held

@@ -142,8 +142,12 @@ class Turns(Queueing):
         self.place(ticket, Leg.CLOSE, plan.side, quantity, theirs * plan.side.sign, symbol=symbol)
 
     def _await_the_broker(self, ticket: Ticket, ledger: Ledger) -> None:
-        """The broker doesn't hold what the ledger says: the exit stands until that is explained."""
-        text = f"The broker does not show the {signed(ledger.position)} of this ledger; the exit looks again."
+        """The broker doesn't show what the ledger says, or has yet to tell: the ticket stands until then."""
+        if self.unseen(ledger.account_group, ledger.account):
+            text = "The broker has not told since the start what the account holds; this waits for that."
+        else:
+            held = signed(ledger.position)
+            text = f"The broker does not show the {held} of this ledger; the exit looks again."
         told = ticket if ticket.trail and ticket.trail[-1].text == text else ticket.note(text, "ledger")
         self.state.put("tickets", evolve(told, until=self.now + BROKER_PAUSE))
 
@@ -161,6 +165,9 @@ class Turns(Queueing):
     def _open(self, ticket: Ticket, plan: Plan) -> None:
         """Send the opening leg through every gate, now; then size and place it."""
         if self._closes_first(ticket, plan) or self._moves_book(ticket, plan):
+            return
+        if self.unseen(ticket.account_group, ticket.account):
+            self._await_the_broker(ticket, self.state.ledger(ledger_key(ticket)))
             return
         passed = self._pass(ticket, leg=Leg.OPEN, side=plan.side, quantity=None, asked=plan.opening)
         if passed is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 APPLICATION_ID = 0x7474666C  # "ttfl": how a file says that it is a journal of ours
-VERSION = 3  # of the schema, kept as `user_version`; one more with each migration
+VERSION = 4  # of the schema, kept as `user_version`; one more with each migration
 
 _SQL_TYPES: Mapping[str, type] = {
     "int": int,
@@ -206,7 +206,7 @@ TABLES: Mapping[str, Table] = {
             """
             account_group:text account:text cash:exact! realised_pnl:exact commission:exact simulated:flag
             told:exact told_at:time told_net:exact told_open:exact peak:exact day:text day_start:exact
-            day_net:exact compared:text
+            day_net:exact compared:text unseen_since:time
             """,
             "account_group account",
         ),
@@ -324,6 +324,11 @@ def _drop_what_nobody_looks_up(db: Database) -> None:
     unused += [f"{name}_strategy" for name in ("alerts", "tickets", "orders", "fills", "trades", "episodes")]
     for name in unused:
         db.execute(f"DROP INDEX IF EXISTS {name}")
+
+
+@migrations(name="0004_unseen")
+def _add_what_no_broker_has_told(db: Database) -> None:
+    catch_up(db)
 
 
 def _create(db: Database, table: Table) -> None:
