@@ -48,9 +48,14 @@ class Books(Turns):
             self._seen_again(known)
 
     def doubt_accounts(self, connected: Sequence[str]) -> None:
-        """At a start nobody knows what happened at brokers meanwhile: nothing leaves until they tell."""
-        for (group, _), account in sorted(self.state.accounts.items()):
-            if group in connected and not account.simulated:
+        """At a start nobody knows what happened at brokers meanwhile: nothing leaves until they tell.
+
+        A broker that has never told anything of an account is not waited for.
+        """
+        told = {(book.account_group, book.account) for book in self.state.books.values()}
+        for (group, name), account in sorted(self.state.accounts.items()):
+            tells = account.told_at is not None or (group, name) in told
+            if tells and group in connected and not account.simulated:
                 self.state.put("accounts", evolve(account, unseen_since=self.now))
             elif account.unseen_since:
                 self.state.put("accounts", evolve(account, unseen_since=None))
