@@ -233,7 +233,7 @@ async def elsewhere(ask, method, path, *given, **more):
 @pytest.mark.parametrize("kind", ["close_quotes", "expire_quote_token", "silent_quotes"])
 @walked
 async def test_a_line_that_is_lost_comes_back_with_a_new_token_and_the_same_symbols(kind, caplog):
-    async with quoting(silence_s=0.4) as desk:
+    async with quoting(silence_s=0.4 if kind == "silent_quotes" else 60.0) as desk:
         await watch(desk, "AAPL", "ESZ2026")
         desk.price("AAPL", 200)
         await desk.told.until(lambda told: told.prices("AAPL"))
@@ -325,9 +325,8 @@ async def test_nobody_waits_for_a_line_that_is_slow(caplog):
         desk.fake.slow_s = 3600
         desk.fault("slow_quotes", 2)
         desk.price("AAPL", 200)
-        began = asyncio.get_running_loop().time()
         await desk.broker.watch(frozenset({"AAPL"}))
-        assert asyncio.get_running_loop().time() - began < 0.05
+        assert "GET /api-quote-tokens" not in desk.fake.requests
         await works(desk)
         await desk.told.until(lambda told: told.prices("AAPL"))
 
@@ -383,10 +382,11 @@ async def test_a_line_is_opened_anew_before_its_token_ends(caplog):
     assert "gives no prices" not in caplog.text
 
 
+@pytest.mark.slow
 @walked
 async def test_a_quiet_line_gives_the_signs_of_life_that_the_server_wants(caplog):
     async with quoting() as desk:
-        desk.fake.quotes.bears_s = 0.4
+        desk.fake.quotes.bears_s = 1.0
         await watch(desk, "AAPL")
         await until(lambda: desk.fake.requests.get("KEEPALIVE", 0) >= 3)  # longer than it bears silence
         assert watched(desk)
