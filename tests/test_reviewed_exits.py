@@ -402,3 +402,18 @@ def test_a_close_of_the_position_that_found_less_of_it_is_followed_by_another():
     assert walk.orders(leg=Leg.CLOSE)[-1].quantity == 2
     walk.filled(walk.sent[-1].order, 100)
     assert walk.position() == 0
+
+
+@pytest.mark.parametrize(("rests", "kind"), [(True, "submit"), (False, "close")])
+def test_a_close_of_the_whole_position_leaves_the_resting_entry_of_another_strategy_alone(rests, kind):
+    walk = live("closes")
+    held(walk)
+    if rests:
+        send(walk, strategy="other", action="buy", quantity=1, order_type="limit", limit_price=90, price=100)
+        walk.report(walk.orders()[-1], "accepted")
+    send(walk, action="exit", quantity=None)
+    walk.report(walk.orders(leg=Leg.CLOSE)[-1], "refused", reason="try again")
+
+    wait(walk, 3)
+
+    assert sent(walk)[-1] == (kind, "close", 1)

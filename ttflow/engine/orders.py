@@ -113,12 +113,18 @@ class Orders(Fills):
         self.effects.append(Effect("close" if self._closes_whole(order) else "submit", order, legs))
 
     def _closes_whole(self, order: Order) -> bool:
-        """Whether an exit that was in doubt goes as a close of the position: no overshoot (rule 11)."""
+        """Whether an exit that was in doubt goes as a close of the position: no overshoot (rule 11).
+
+        Only where the ledger is alone with its root in the account: such a close takes every position of it,
+        and at Tradovate every order that works.
+        """
         if order.leg is not Leg.CLOSE or order.attempt == 1 or not self.able(order, "closes"):
             return False
-        held = self.state.held_in(order.account_group, order.account)
-        mine = [ledger for ledger in held if ledger.root == order.root]
-        return len(mine) == 1 and abs(mine[0].position) == order.quantity
+        place = (order.account_group, order.account, order.root)
+        held = [ledger for ledger in self.state.held_in(*place[:2]) if ledger.root == order.root]
+        working = (one for one in self.state.orders.values() if one.strategy != order.strategy)
+        others = any((one.account_group, one.account, one.root) == place for one in working)
+        return len(held) == 1 and abs(held[0].position) == order.quantity and not others
 
     def expires(self, ticket: Ticket, leg: Leg) -> datetime | None:
         """When an order is withdrawn: after `cancel_after`; a day order when its market's session ends.
