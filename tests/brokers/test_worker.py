@@ -420,7 +420,8 @@ def test_a_broker_that_asks_to_be_left_alone_is_not_silent():
     assert asyncio.run(asyncio.wait_for(work(), DEADLINE_S)) == 0
 
 
-def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause():
+def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause(monkeypatch):
+    monkeypatch.setattr("ttflow.brokers.worker.LEAST_PAUSE_S", 0)
     asked = []
 
     def busy_once(one):
@@ -433,6 +434,24 @@ def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause():
 
     assert asked == ["tt-1", "tt-1"]
     assert [report.outcome for report in reports] == ["accepted"]
+
+
+def test_a_broker_that_stays_busy_and_names_no_pause_is_not_stormed(monkeypatch):
+    clock, asked = Clock(order().submitted_at), []
+
+    async def slept(seconds):
+        clock.advance(seconds)
+
+    def busy(one):
+        asked.append(one.order_id)
+        assert len(asked) < 1000, "it is asked without a pause"
+        raise Busy("429", 0.0)
+
+    monkeypatch.setattr("ttflow.brokers.worker.asyncio.sleep", slept)
+    reports = carried_out(Scripted(submit=busy), [("submit", order(leg=Leg.CLOSE))], clock=clock, busy_s=30)
+
+    assert outcomes(reports) == [("tt-1", "failed")]
+    assert len(asked) <= 31
 
 
 def test_one_that_would_be_too_old_by_then_is_not_sent_again():

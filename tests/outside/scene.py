@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 
 from ttflow import desk as desk_module
-from ttflow.brokers import Keeper, Worker, projectx, tastytrade, tradovate
+from ttflow.brokers import Keeper, Worker, projectx, tastytrade, tradovate, worker
 from ttflow.brokers.projectx import adapter as projectx_adapter
 from ttflow.brokers.projectx import session as projectx_session
 from ttflow.brokers.tastytrade import adapter as tastytrade_adapter
@@ -106,6 +106,7 @@ def hurry(patch: Patch, *, every_s: float = 0.2, silence_s: float = 0.6) -> None
     is tested with each adapter.
     """
     patch(desk_module, "Worker", partial(Worker, timeout_s=2.0, settle_s=0.3, busy_s=5.0))
+    patch(worker, "LEAST_PAUSE_S", 0.1)
     patch(desk_module, "Keeper", partial(Keeper, every_s=every_s, busy_s=every_s))
     patch(
         tradovate_adapter,

@@ -32,6 +32,9 @@ Ask = Callable[[Order], Awaitable[Report]]
 GONE_S = 1.0
 """For how long an order that a broker had is looked up before it counts as gone."""
 
+LEAST_PAUSE_S = 1.0
+"""For how long at least a busy broker is left alone: one that names no pause would be stormed."""
+
 crash_point: Callable[[str], None] = lambda name: None  # noqa: E731  # the crash harness puts its own here
 
 
@@ -160,9 +163,12 @@ class Worker:
             crash_point("before_submit")
             report = await self._ask(call, order, sends=True)
             crash_point("after_submit")
-            if report.pause_s is None or age + timedelta(seconds=report.pause_s) > self._patience(order):
+            if report.pause_s is None:
+                return report
+            pause_s = max(report.pause_s, LEAST_PAUSE_S)
+            if age + timedelta(seconds=pause_s) > self._patience(order):
                 return evolve(report, pause_s=None)
-            await asyncio.sleep(report.pause_s)
+            await asyncio.sleep(pause_s)
 
     async def _barred(self, order: Order, age: timedelta) -> Report | None:
         """Wait for an entry's turn in its broker's budget, while it is young; says what bars it."""
