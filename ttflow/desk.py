@@ -165,7 +165,13 @@ class Desk(Controls):
             link=self.link,
             watched=self.engine.watched_at,
             fills=self._filled.__getitem__,
+            doubted=self.engine.doubted_at,
+            look_up=self._look_up,
         )
+
+    async def _look_up(self, group: str) -> None:
+        """Ask what became of what is on its way at a group's broker."""
+        await self.worker.look_up(self.engine.going_at(group))
 
     async def _connected(self, group: str) -> None:
         await self.keepers[group].opened.wait()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tradovate_bench import CREDENTIALS, IMPATIENT, PACE, TAKEN, bench, order, settings
 
-from ttflow.brokers.base import Busy, Link, NotSent, Report, SignInError
+from ttflow.brokers.base import Busy, Link, Moved, NotSent, Report, SignInError
 from ttflow.brokers.base import connect as connect_all
 from ttflow.brokers.http import Cut, Unreadable
 from ttflow.brokers.mirroring import KEPT
@@ -628,7 +628,47 @@ def test_an_order_of_a_person_is_in_the_snapshot_and_is_told_to_nobody():
         (told,) = await broker.snapshot()
 
         assert [row.broker_order_id for row in told.working] == [str(by_hand.number)]
-        assert {report.order_id for report in at.told} == {ours.order_id}
+        told = [told for told in at.told if isinstance(told, Report)]
+        assert {report.order_id for report in told} == {ours.order_id}
+
+    bench(work)
+
+
+def by_hand(at, quantity=1):
+    """A person trades at the market, past the desk."""
+    body = {"symbol": "ESZ6", "orderQty": quantity, "accountSpec": "DEMO12345"}
+    placed = at.fake.place(body, {"action": "Sell", "orderType": "Market", "clOrdId": "app-1"})
+    at.fake.exchange.work(placed)
+    at.fake.flush()
+
+
+def test_a_trade_by_hand_leads_to_a_fresh_look_at_the_account_that_it_is_in():
+    async def work(at):
+        await at.opened()
+        other = []
+        stranger = at.broker("b", b={"accounts": ({"name": "DEMO12345"},)})
+        await stranger.open(other.append)
+        stranger.account_ids = frozenset({7})
+        by_hand(at)
+        await at.until(lambda: Moved() in at.told)
+
+        assert (at.told, other) == ([Moved()], [])
+
+    bench(work)
+
+
+def test_positions_that_move_at_once_lead_to_one_look():
+    async def work(at):
+        await at.opened()
+        for _ in range(5):
+            by_hand(at)
+        await at.until(lambda: Moved() in at.told)
+        await asyncio.sleep(0.1)
+
+        assert at.told == [Moved()]
+
+        by_hand(at)
+        await at.until(lambda: at.told == [Moved(), Moved()])
 
     bench(work)
 

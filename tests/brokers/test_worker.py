@@ -360,6 +360,25 @@ def test_an_order_in_doubt_is_never_submitted_again():
     assert [what for what, _ in broker.heard].count("submit") == 1
 
 
+def test_what_is_looked_up_aside_is_told_only_where_the_broker_says_something():
+    known = {"1": "filled", "2": "not_found", "3": "accepted"}
+    broker = Scripted(find=lambda one: Report(order_id=one.order_id, outcome=known[one.order_id[3:]]))
+    reports = []
+
+    async def keep(report):
+        reports.append((report.order_id, report.outcome, report.call))
+
+    async def main():
+        worker = Worker({"desk": broker}, keep, Clock(order().submitted_at))
+        await worker.look_up([order(name) for name in ("1", "2", "3")])
+        broker.does["find"] = fail(ConnectionError("cut"))
+        await worker.look_up([order("1")])
+
+    asyncio.run(main())
+
+    assert reports == [("tt-1", "filled", "find"), ("tt-3", "accepted", "find")]
+
+
 def test_stopping_ends_every_lane_at_once():
     async def main():
         worker = Worker({"desk": Scripted(hang)}, None, Clock(order().submitted_at))

@@ -25,6 +25,7 @@ PACE = Pace(
     penalty_s=0.3,
     sign_in_s=5,
     settle_s=0.03,
+    look_s=0.02,
     answer_s=5,
 )
 IMPATIENT = evolve(PACE, silence_s=0.4)

@@ -19,6 +19,19 @@ State = Literal["not live", "connecting", "connected", "lost", "refused"]
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _LOOKS = 3  # at what is held, each time that it is asked for
 
+STEP_S = 2.5
+"""How long the keeper sleeps at most before it sees that something was sent, or is doubted, meanwhile."""
+
+LOST_S = 5.0
+"""How often is asked what is held while the stream is lost."""
+
+CALM_MOST_S = 8.0
+"""How far apart the looks are at most while positions go on moving: our own fills move them too."""
+
+
+async def _nothing(group: str) -> None:
+    """What is sent is looked up by nobody."""
+
 
 class Keeper:
     """Keeps one broker open.
@@ -26,8 +39,13 @@ class Keeper:
     `send` journals a report, `tell` a snapshot (as `asked` makes it), `price` takes a quote, `link` hears
     that the connection was lost or came back. `watched` says which symbols are held or have orders. What the
     accounts hold is asked every `every_s` seconds, every `busy_s` while anything is watched, when the broker
-    says that something moved, and after each new connection. `fills` counts the group's fills that were told
-    by answers, which are not heard here.
+    says that something moved, and after each new connection: no sooner than `calm_s` after the look before,
+    which doubles while it goes on moving. `doubted` says whether the last look disagreed with the books: the
+    next one follows after `again_s`, the one after that in twice the time. `fills` counts the group's fills
+    that were told by answers, which are not heard here.
+
+    While the stream is lost `look_up` is awaited every 2.5 s, to ask what became of what was sent: nobody
+    tells it.
     """
 
     def __init__(
@@ -43,12 +61,18 @@ class Keeper:
         every_s: float = 120.0,
         busy_s: float = 30.0,
         open_s: float = 30.0,
+        calm_s: float = 1.0,
+        again_s: float = 6.0,
         fills: Callable[[str], int] = lambda group: 0,
+        doubted: Callable[[str], bool] = lambda group: False,
+        look_up: Callable[[str], Awaitable[object]] = _nothing,
     ) -> None:
         self.group, self.broker, self.state = group, broker, "not live"
         self._send, self._tell, self._price, self._link, self._watched = send, tell, price, link, watched
         self._every_s, self._busy_s, self._open_s = every_s, busy_s, open_s
         self._fills, self._filled = fills, 0
+        self._doubted, self._look_up, self._again_s, self._doubts = doubted, look_up, again_s, 0
+        self._least_calm_s = self._calm_s = calm_s
         self._heard: asyncio.Queue[Report | Snapshot] = asyncio.Queue()
         self._asked, self.opened = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,14 +102,42 @@ class Keeper:
             return
         self.opened.set()
         while True:
+            self._asked.clear()  # before the look: what moves while it lasts is looked at once more
             await self._ask()
-            busy = bool(self._watched(self.group))
-            self._asked.clear()
+            await self._rest(asyncio.get_running_loop().time())
+
+    async def _rest(self, looked: float) -> None:
+        """Wait until the next look is due; something may be sent, and the stream be lost, meanwhile."""
+        time = asyncio.get_running_loop().time
+        while (left := looked + self._pause_s() - time()) > 0:
             try:
-                async with asyncio.timeout(self._busy_s if busy else self._every_s):
+                async with asyncio.timeout(min(left, STEP_S)):
                     await self._asked.wait()
             except TimeoutError:
+                await self._find_out()
                 continue
+            calm = time() - looked > CALM_MOST_S
+            self._calm_s = self._least_calm_s if calm else self._calm_s
+            await asyncio.sleep(min(left, max(0.0, looked + self._calm_s - time())))
+            self._calm_s, self._doubts = min(2 * self._calm_s, CALM_MOST_S), 0
+            return
+        self._doubts = self._doubts + 1 if self._doubted(self.group) else 0
+
+    def _pause_s(self) -> float:
+        """How long after the last look the next one is due, as things are now."""
+        if self._doubted(self.group):
+            return float(min(self._again_s * 2**self._doubts, self._busy_s))
+        if not self._watched(self.group):
+            return self._every_s
+        return min(self._busy_s, LOST_S) if self.state == "lost" else self._busy_s
+
+    async def _find_out(self) -> None:
+        """Ask what became of what was sent, while nobody tells it."""
+        if self.state == "lost":
+            try:
+                await self._look_up(self.group)
+            except Exception:  # the next look must come all the same
+                log.exception("%s: what was sent can't be looked up", self.group)
 
     async def _open(self) -> bool:
         """Connect, with growing pauses; False where the broker doesn't let us in, for a person to see to."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, get_args
@@ -95,6 +95,17 @@ class Worker:
         queue.put_nowait(effect)
         if lane not in self._tasks:
             self._tasks[lane] = asyncio.create_task(self._run(lane, queue), name=f"lane {'/'.join(lane)}")
+
+    async def look_up(self, orders: Iterable[Order]) -> None:
+        """Ask once, beside the lanes, how orders stand, and report what is known.
+
+        For orders that the broker took and whose end nobody tells, since its stream is lost. No answer says
+        nothing of them: they are asked about again.
+        """
+        for order in orders:
+            report = await self._ask(self.brokers[order.account_group].find, order)
+            if report.outcome not in ("unknown", "not_found"):
+                await self._send(evolve(report, call="find"))
 
     async def stop(self) -> None:
         """End every lane; what was on its way will be looked up at the next start."""

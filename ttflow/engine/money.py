@@ -17,8 +17,8 @@ from ttflow.calendars import trading_day
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.evidence import Evidence
 from ttflow.instrument import instrument
-from ttflow.order import Account, Fill, Order
-from ttflow.words import ZERO, evolve, plain, tidy
+from ttflow.order import Account, Fill, Order, OrderStatus
+from ttflow.words import ZERO, OrderType, evolve, plain, tidy
 
 FRESH = timedelta(seconds=60)
 """How old the price of what is held, or a broker's own word on its equity, may be."""
@@ -30,6 +30,7 @@ IDLE = timedelta(minutes=10)
 AS_NEW = timedelta(seconds=2)
 """How old a price may be to count as the one that a broker's word on its equity was made of."""
 
+_TAKEN = (OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED)
 _NEVER = datetime.fromtimestamp(0, UTC)
 _MOMENT = timedelta(microseconds=1)
 
@@ -65,6 +66,16 @@ class Money(Evidence):
         symbols = {row.contract or row.root for row in held if not self.account(group, row.account).simulated}
         orders = (order for order in self.state.orders.values() if order.account_group == group)
         return frozenset(symbols | {order.symbol for order in orders if order.broker != SIMULATOR})
+
+    def doubted_at(self, group: str) -> bool:
+        """Whether the last look at one of a group's accounts showed another position than the ledgers'."""
+        return any(book.mismatch_since and book.account_group == group for book in self.state.books.values())
+
+    def going_at(self, group: str) -> tuple[Order, ...]:
+        """The orders that a group's outside broker took, and is filling unless it has done so."""
+        orders = (order for order in self.state.orders.values() if order.account_group == group)
+        mine = (order for order in orders if order.broker != SIMULATOR and not order.cancelling)
+        return tuple(order for order in mine if order.type is OrderType.MARKET and order.status in _TAKEN)
 
     def open_profit(self, ledger: Ledger) -> Decimal | None:
         """What a ledger's position has made so far, in its instrument's currency; None without a price."""

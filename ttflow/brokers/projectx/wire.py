@@ -37,7 +37,7 @@ class Pace:
     retry_s: float = 0.5
     retry_most_s: float = 30.0
     settle_s: float = 1.0
-    look_s: float = 5.0
+    look_s: float = 0.5
     answer_s: float = 10.0
     busy_s: float = 60.0
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from ttflow.brokers.base import Link, SignInError, Tell
+from ttflow.brokers.base import Link, Moved, SignInError, Tell
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate.mirror import Mirror, Seen
 from ttflow.brokers.tradovate.prices import Prices
@@ -55,6 +55,7 @@ class Login:
         self.accounts: dict[str, Mapping[str, Any]] = {}
         self.contracts: dict[int, str] = {}
         self.contract_ids: dict[str, int] = {}
+        self._looking: set[int] = set()
         self._stream: Stream | None = None
         self.prices: Prices | None = None
 
@@ -145,8 +146,22 @@ class Login:
         """Take in one event, and tell what is new by it."""
         if kind == "contract":
             self._remember(entity)
+        if kind == "position":
+            self._moved(entity.get("accountId"))
         if seen := self.mirror.take(kind, entity):
             self.look(seen)
+
+    def _moved(self, account_id: int | None) -> None:
+        """Tell the group of an account, a while after, that a position moved, perhaps by nothing of ours."""
+        if account_id is not None and account_id not in self._looking:
+            self._looking.add(account_id)
+            self._do(self._look(account_id))
+
+    async def _look(self, account_id: int) -> None:
+        await asyncio.sleep(self.pace.look_s)
+        self._looking.discard(account_id)
+        if member := self._member(account_id):
+            member.tell(Moved())
 
     def lost(self, why: str) -> None:
         """Tell every group that the stream is gone."""
@@ -170,7 +185,7 @@ class Login:
 
     def look(self, seen: Seen) -> None:
         """Tell what is new of an order; where it ended and may lack fills, ask for those first."""
-        member = next((one for one in self._members if seen.account_id in one.account_ids), None)
+        member = self._member(seen.account_id)
         if member is None or not self._is_ours(seen):
             return
         if not seen.certain and not seen.settling:
@@ -178,6 +193,9 @@ class Login:
             self._do(self._settle(seen))
         if report := seen.report():
             member.tell(report)
+
+    def _member(self, account_id: int | None) -> Member | None:
+        return next((one for one in self._members if account_id in one.account_ids), None)
 
     async def _settle(self, seen: Seen) -> None:
         """Ask for the fills of an order that has ended, then tell its end.

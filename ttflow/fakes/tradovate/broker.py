@@ -157,6 +157,7 @@ class Tradovate(Fake):
     def _note(self, event: exchange.Event) -> None:
         if isinstance(event, Execution):
             self.tell("fill", "Created", self.entities.fill(event))
+            self.tell("position", "Updated", self.entities.position(event.order.symbol))
             return
         told = event.extra.get("told", False)
         event.extra["told"] = True

@@ -204,9 +204,10 @@ class Entities:
 
     def positions(self) -> list[Entity]:
         """Every position that there ever was, flat ones with zero."""
-        return [self._position(symbol) for _, symbol in self._exchange.holdings]
+        return [self.position(symbol) for _, symbol in self._exchange.holdings]
 
-    def _position(self, symbol: str) -> Entity:
+    def position(self, symbol: str) -> Entity:
+        """A position as Tradovate writes it."""
         account = next(account for account, one in self._exchange.holdings if one == symbol)
         held = self._exchange.holdings[account, symbol]
         done = [one for one in self._exchange.executions if one.order.symbol == symbol]
