@@ -246,13 +246,13 @@ class Journal:
             self._loop.call_later(PATIENCE_S, self._give_way, self._writer.settled)
 
     def _give_way(self, settled: int) -> None:
-        """Stand still for a moment where the writer has work and has made no progress.
+        """Stand still for a moment where the writer has work, has made no progress, and waits for the lock.
 
         A loop that is never idle lets Python's lock go for microseconds only, too short for another thread
         to wake up and take it: measured, the writer then starves for seconds, whatever the switch interval.
         """
         writer = self._writer
-        if settled == writer.settled and not self._over:
+        if settled == writer.settled and not self._over and writer.wants_lock():
             self._stand_still(settled + 1)
         self._watched = writer.settled < self._put_count and not self._over
         if self._watched:

@@ -44,6 +44,7 @@ class Store:
 
     def __init__(self, path: Path, journal_id: str | None = None) -> None:
         self.path = path
+        self.steps = 0  # how many statements of batches have ended
         connect.check_place(path)
         self._lock = connect.Lock(path)
         try:
@@ -100,7 +101,7 @@ class Store:
         Raises whatever went wrong, with nothing written.
         """
         self._still_there()
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._do("BEGIN IMMEDIATE")
         try:
             rows = self._number(keeps)
             self._insert("inputs", [_input_row(*row) for row in rows])
@@ -109,7 +110,7 @@ class Store:
             if not rows and not records:
                 self._connection.execute("UPDATE meta SET value = value WHERE key = 'journal_id'")
             inside()
-            self._connection.execute("COMMIT")
+            self._do("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
@@ -120,6 +121,10 @@ class Store:
         if inputs:
             self.last_seq, self.last_at = inputs[-1].seq, inputs[-1].at
         return inputs
+
+    def _do(self, statement: str, values: Sequence[object] = ()) -> None:
+        self._connection.execute(statement, values)
+        self.steps += 1
 
     def _number(self, keeps: Sequence[Keep]) -> list[tuple[Input, str | None]]:
         """Give each input its seq, its time and, for an alert, what it repeats."""
@@ -162,15 +167,13 @@ class Store:
         left = iter(rows)
         while chunk := list(islice(left, ROWS)):
             places = ", ".join([f"({', '.join('?' * len(chunk[0]))})"] * len(chunk))
-            self._connection.execute(
-                f"{verb} INTO {table} VALUES {places}", [value for row in chunk for value in row]
-            )
+            self._do(f"{verb} INTO {table} VALUES {places}", [value for row in chunk for value in row])
 
     def _write_decisions(self, records: Sequence[Record]) -> None:
         """Write the decisions; SQLite itself writes the rows that they change (`schema.derive`)."""
         if records:
             self._insert("decisions", [_decision_row(record) for record in records])
-            self._connection.execute("INSERT INTO fresh VALUES (?)", (records[0].decision.seq,))
+            self._do("INSERT INTO fresh VALUES (?)", (records[0].decision.seq,))
 
     def _write_snapshots(self, records: Sequence[Record]) -> None:
         """Write snapshots of the state; the last two are kept, the one before in case the last is bad."""

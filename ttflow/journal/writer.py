@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,8 @@ BATCH = 512
 """The most jobs in one transaction."""
 LONGEST_WAIT_S = 1.0
 """The longest pause between two attempts to write what is owed."""
+GLANCE_S = 0.0002
+"""How long a thread that waits for Python's lock takes at most to get a free one."""
 CLOSING_ATTEMPTS = 3
 """How often a closing journal that can't write tries, before it gives up what is owed."""
 
@@ -102,6 +105,12 @@ class Writer:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def wants_lock(self) -> bool:
+        """Let Python's lock go for a moment; say whether the thread took it, since else it is with SQLite."""
+        before = self._store.steps
+        time.sleep(GLANCE_S)
+        return self._store.steps != before
 
     def _run(self, opened: Callable[[Store | Exception], None]) -> None:
         try:
