@@ -76,6 +76,8 @@ class Base:
         self.held: set[tuple[int, str, str]] = set()
         self.weighed: dict[tuple[str, str], None] = {}  # the accounts whose worth this input may have changed
         self.watched_money: frozenset[str] = frozenset()  # the groups where open profit counts for it
+        self.needs_quotes: frozenset[str] = frozenset()  # the groups where a limit asks for fresh quotes
+        self.named: dict[tuple[str, str], datetime] = {}  # when alerts last named a symbol, for each group
         self.judged: dict[str, None] = {}  # the strategies whose evidence this input changed
         self.trades_live = False  # whether any group is live
         self._bound: dict[tuple[str, str], Rules | None] = {}

@@ -274,6 +274,8 @@ class Engine(Commands):
         if group.broker != SIMULATOR and ticket.account_group not in self.connected:
             self._refuse(ticket, Reason.NO_BROKER, no_broker(ticket.account_group, group))
             return
+        if ticket.account_group in self.needs_quotes:
+            self.remember_named(ticket)
         account = self.account_for(ticket, group)
         self._queue(ticket if account == ticket.account else evolve(ticket, account=account))
 

@@ -6,7 +6,8 @@ our own fills since, and by our own prices where those are fresh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ from ttflow.book.ledger import Ledger
 from ttflow.calendars import trading_day
 from ttflow.engine.base import SHADOW, SIMULATOR
 from ttflow.engine.evidence import Evidence
+from ttflow.errors import SymbolError
 from ttflow.instrument import instrument
 from ttflow.order import Account, Fill, Order, OrderStatus
+from ttflow.symbols import resolve, to_broker
+from ttflow.ticket import Ticket
 from ttflow.words import ZERO, OrderType, evolve, plain, tidy
 
 FRESH = timedelta(seconds=60)
@@ -26,6 +30,10 @@ FRESH = timedelta(seconds=60)
 IDLE = timedelta(minutes=10)
 """How old a broker's word may be while nothing is held: then only our own fills can change it."""
 
+
+NAMED = timedelta(days=1)
+"""For how long a broker is asked for quotes of what an alert has named."""
+MOST_NAMED = 200
 
 AS_NEW = timedelta(seconds=2)
 """How old a price may be to count as the one that a broker's word on its equity was made of."""
@@ -61,11 +69,35 @@ class Money(Evidence):
     """Evidence, and the money of accounts."""
 
     def watched_at(self, group: str) -> frozenset[str]:
-        """The symbols that a group holds, or has orders for, at its outside broker."""
+        """The symbols that a group holds, or has orders for, at its outside broker.
+
+        Where entries need a quote, those too that alerts have named lately: else the first would be denied
+        for ever.
+        """
         held = (row for row in self.state.ledgers.values() if row.position and row.account_group == group)
         symbols = {row.contract or row.root for row in held if not self.account(group, row.account).simulated}
         orders = (order for order in self.state.orders.values() if order.account_group == group)
-        return frozenset(symbols | {order.symbol for order in orders if order.broker != SIMULATOR})
+        symbols |= {order.symbol for order in orders if order.broker != SIMULATOR}
+        return frozenset(symbols.union(self._named(group)) if group in self.needs_quotes else symbols)
+
+    def remember_named(self, ticket: Ticket) -> None:
+        """Note that an alert has named a symbol; of many the last count."""
+        key = (ticket.account_group, ticket.symbol)
+        self.named.pop(key, None)
+        self.named[key] = self.now
+        if len(self.named) > MOST_NAMED:
+            del self.named[next(iter(self.named))]
+
+    def _named(self, group: str) -> Iterator[str]:
+        """What the group's alerts have named lately, as its broker trades it."""
+        broker = self.settings.groups[group].broker
+        for (named_for, symbol), at in self.named.items():
+            if named_for != group or self.now - at > NAMED:
+                continue
+            with suppress(SymbolError):  # what can't be traded there has no quote either
+                traded = resolve(symbol, self.now.date(), self.settings.contracts)
+                to_broker(traded, broker)
+                yield traded
 
     def doubted_at(self, group: str) -> bool:
         """Whether the last look at one of a group's accounts showed another position than the ledgers'."""

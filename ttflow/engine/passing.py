@@ -56,6 +56,7 @@ class Passing(Contracts):
         self.flow.graph.muted = self._muted
         self.result = self.build(self.flow)
         self.watched_money = frozenset(_watched(settings))
+        self.needs_quotes = frozenset(_asking_for_quotes(settings))
         self.trades_live = any(group.live for group in settings.groups.values())
         self._flat_rules.clear()
         self.sink = self.result.graph.add(Node("sink", "desk", (self.result.node,)))
@@ -149,6 +150,14 @@ def _watched(settings: Settings) -> Iterator[str]:
     everywhere = any(map(_money, [settings.limits, *(one.limits for one in settings.strategies.values())]))
     for name, group in settings.groups.items():
         if everywhere or _money(group.limits) or group.firm:
+            yield name
+
+
+def _asking_for_quotes(settings: Settings) -> Iterator[str]:
+    """The groups in which some entry needs a quote that is fresh."""
+    everywhere = [settings.limits, *(one.limits for one in settings.strategies.values())]
+    for name, group in settings.groups.items():
+        if any(limits.quote_s is not None for limits in (*everywhere, group.limits)):
             yield name
 
 

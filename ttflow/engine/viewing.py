@@ -75,9 +75,11 @@ class Look(View):
         return Quote(known.before, known.before_at)
 
     def quoted_at(self, symbol: str) -> datetime | None:
-        """When a price of the symbol last came that no alert brought."""
+        """When a price of the symbol, or of the contract that it trades, last came that no alert brought."""
         known = self._price(symbol)
-        return known.streamed_at if known else None
+        traded = self._engine.symbol_for(self._ticket) if symbol == self._ticket.symbol else symbol
+        rows = (known, self._engine.state.prices.get(ticker(traded)))
+        return max((row.streamed_at for row in rows if row and row.streamed_at), default=None)
 
     def average_range(self, symbol: str, minutes: int) -> AverageRange:
         """The average range of the bars that were over at the input before this one."""
