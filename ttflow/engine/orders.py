@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ttflow.alert import Action
+from ttflow.alert import Action, Alert
 from ttflow.book.ledger import Ledger
 from ttflow.book.state import ledger_key
 from ttflow.calendars import calendar_of, is_open, next_open, session_of
 from ttflow.engine.base import SIMULATOR, Effect
 from ttflow.engine.fills import Fills
-from ttflow.instrument import instrument, root
+from ttflow.engine.levels import apart
+from ttflow.instrument import instrument, root, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Commission, Slippage
 from ttflow.simulator import commission, execute
@@ -36,6 +37,7 @@ class Orders(Fills):
         """Make an order of a ticket's leg and send it on its way."""
         alert, attempt = ticket.alert, ticket.plan.attempt if ticket.plan else 1
         broker = self.broker_of(ticket.account_group, ticket.account)
+        limit, stop = levels(alert, symbol, side, self.apart(ticket, symbol))
         order = Order(
             seq=self.seq,
             order_id=self.ids.order(ticket.seq, ticket.account_group, ticket.account, leg, attempt),
@@ -50,8 +52,8 @@ class Orders(Fills):
             side=side,
             quantity=tidy(quantity),
             type=alert.order_type,
-            limit_price=_level(alert.limit_price, symbol, side, alert.order_type),
-            stop_price=_trigger(alert.stop_price, symbol, side),
+            limit_price=limit,
+            stop_price=stop,
             status=_sent_to(broker),
             submitted_at=self.now,
             time_in_force=alert.time_in_force,
@@ -65,6 +67,12 @@ class Orders(Fills):
         ordered = ticket.to(Status.ORDERED, order_id=order.order_id, until=None, trail=trail)
         self.state.put("tickets", ordered)
         self.dispatch(order, self.legs_of(order, ticket) if leg is Leg.OPEN else ())
+
+    def apart(self, ticket: Ticket, contract: str) -> Decimal:
+        """How far a contract trades above the prices of a ticket's alert (rule 23); zero if nobody knows."""
+        seen, overrides = self.state.prices.get(ticker(contract)), self.settings.contracts
+        times = {"received_at": ticket.received_at, "now": self.now}
+        return apart(ticket.alert, contract, seen, overrides=overrides, **times)
 
     def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
         """The stop and the target that an entry carries to a broker that takes all as one bracket."""
@@ -234,6 +242,23 @@ def day_ends(symbol: str, now: datetime) -> datetime:
 def _sent_to(broker: str) -> OrderStatus:
     """How an order begins: the simulator has it at once, another broker when it says so."""
     return OrderStatus.WORKING if broker == SIMULATOR else OrderStatus.SUBMITTING
+
+
+def levels(
+    alert: Alert, symbol: str, side: Side, shift: Decimal = ZERO
+) -> tuple[Decimal | None, Decimal | None]:
+    """The limit and the stop of an alert's order in a contract that trades `shift` above its prices."""
+    limit = None if alert.limit_price is None else alert.limit_price + shift
+    stop = None if alert.stop_price is None else alert.stop_price + shift
+    return _level(limit, symbol, side, alert.order_type), _trigger(stop, symbol, side)
+
+
+def moved_by(order: Order, alert: Alert) -> Decimal:
+    """How far an order's own limit or stop was moved from its alert's when it was placed."""
+    limit, stop = levels(alert, order.symbol, order.side)
+    if order.limit_price is not None and limit is not None:
+        return order.limit_price - limit
+    return ZERO if order.stop_price is None or stop is None else order.stop_price - stop
 
 
 def _level(limit: Decimal | None, symbol: str, side: Side, type_: OrderType) -> Decimal | None:

@@ -11,20 +11,23 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from ttflow.alert import Alert, Level
+from ttflow.alert import Alert
 from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, Effect
-from ttflow.engine.reports import Reports
+from ttflow.engine.levels import RECENT, beside, bracket_of, disaster, followed, moved
+from ttflow.engine.orders import moved_by
+from ttflow.engine.reports import LEG_PAUSE, Reports
 from ttflow.instrument import instrument, ticker
 from ttflow.order import Fill, Leg, Order, OrderStatus
-from ttflow.settings import DisasterStop
 from ttflow.ticket import Reason, Ticket
-from ttflow.words import ONE, ZERO, Side, evolve, plain, scaled, tidy
+from ttflow.words import ONE, ZERO, OrderType, evolve, plain, scaled, tidy
 
 PATIENCE = timedelta(seconds=5)
 """How long a position may stand without the protection that it is to have."""
 
+PART_PAUSE = timedelta(seconds=3)
+"""How long an entry may stand filled in part where its broker holds back its stop until all of it is."""
 
 STANDS = frozenset({OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED})
 """What an order is when its broker has taken it."""
@@ -45,10 +48,13 @@ class Protection(Reports):
 
     def fill(self, order: Order, done: Fill) -> Order:
         """Book a fill; an entry brings its levels with it, a target that is reached is done."""
-        ticket = self._ticket_of(order)
+        ticket, before = self._ticket_of(order), self.state.ledger(ledger_key(order))
         after = super().fill(order, done)
-        if order.leg is Leg.OPEN:
+        if order.leg is Leg.OPEN and order.ended:
+            self._came_late(order, before)
+        elif order.leg is Leg.OPEN:
             self._bring_levels(order, done.price, ticket)
+            after = self._await_bracket(after)
         elif order.leg is Leg.TAKE_PROFIT:
             self._reached(order, ZERO if after.ended else done.quantity)
         return after
@@ -57,16 +63,65 @@ class Protection(Reports):
         ledger = self.state.ledger(ledger_key(order))
         if ledger.flat:
             return
-        made = self._first_bracket(ticket.alert if ticket else None, ledger, price, order)
+        alert = ticket.alert if ticket else None
+        shift = _shift(alert, order, price) if alert else ZERO
+        made = self._first_bracket(alert, ledger, price, order, shift)
         bracket = ledger.bracket
         if made and ticket and made.alert_id is not None:
-            bracket = _beside(made, bracket, ticket.alert)
+            bracket = beside(made, bracket, ticket.alert)
         elif made and not (bracket and bracket.stop):
             bracket = evolve(bracket or Bracket(), stop=made.stop)
         if made and (legs := self.bracket_with(order)) and not self.able(order, "modifies"):
             bracket = _as_sent(made, legs)
         if bracket != ledger.bracket:
             self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
+
+    def _came_late(self, order: Order, before: Ledger) -> None:
+        """An entry had ended and is filled after all: what it opened by itself is closed at once (rule 11).
+
+        Nobody wants it any more, and its levels went with its ticket. What it adds to a position is guarded
+        with that.
+        """
+        ledger = self.state.ledger(before.key)
+        if before.position * order.side.sign > 0 or ledger.position * order.side.sign <= 0:
+            return
+        place = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
+        text = f"{place}: an entry that was {order.status} has opened {plain(ledger.position)} {order.symbol}"
+        self.notice("late_fill", "critical", f"{text} after all; that is closed.")
+        flattening = Flattening(reason="an entry that was filled after its end")
+        self.state.put("ledgers", evolve(ledger, bracket=None, flattening=flattening))
+
+    def _await_bracket(self, entry: Order) -> Order:
+        """See that what went with an entry guards it soon: its broker holds it until the entry is done.
+
+        An entry that is filled in part has `PART_PAUSE` to be filled whole; then its rest is withdrawn, so
+        that what is held gets its stop (rule 12). Each order of a bracket is looked up once it should work.
+        """
+        legs = self.bracket_with(entry)
+        if legs and not entry.ended and not entry.cancelling:
+            ends = self.now + PART_PAUSE
+            if entry.expires_at is None or ends < entry.expires_at:
+                entry = evolve(entry, expires_at=ends)
+                self.state.put("orders", entry)
+                self._note_part(entry)
+        elif entry.ended:
+            self._look_at_legs(legs)
+        return entry
+
+    def _note_part(self, entry: Order) -> None:
+        ticket = self._ticket_of(entry)
+        if ticket:
+            part = f"{plain(entry.filled)} of {plain(entry.quantity)} is filled"
+            text = (
+                f"{part}; its stop waits for the rest: what is left in {PART_PAUSE.seconds} s is withdrawn."
+            )
+            self.state.put("tickets", ticket.note(text, "broker"))
+
+    def _look_at_legs(self, legs: list[Order]) -> None:
+        """Look up what went with an entry, soon after that was done: an order of it may have been lost."""
+        for leg in legs:
+            if leg.status is not OrderStatus.SUBMITTING:
+                self.state.put("orders", evolve(leg, wakes_at=self.now + LEG_PAUSE))
 
     def _reached(self, order: Order, part: Decimal) -> None:
         """A target is done and goes, or a `part` of it is, and it asks for so much less."""
@@ -88,29 +143,36 @@ class Protection(Reports):
     def legs_of(self, order: Order, ticket: Ticket) -> tuple[Order, ...]:
         """The bracket of a first entry, where its broker takes it with the entry (rule 12)."""
         ledger = self.state.ledger(ledger_key(order))
-        price = order.limit_price or order.stop_price or self.price_of(order.symbol)
+        shift = self.apart(ticket, order.symbol)
+        price = order.limit_price or order.stop_price or self._market(ticket, order.symbol, shift)
         if not self.able(order, "brackets") or not ledger.flat or price is None:
             return ()
         held = evolve(
             ledger, position=order.quantity * order.side.sign, theirs=order.theirs, contract=order.symbol
         )
-        bracket = self._first_bracket(ticket.alert, held, price, order)
+        bracket = self._first_bracket(ticket.alert, held, price, order, shift)
         if bracket is None or len(bracket.targets) > 1 or any(target.theirs for target in bracket.targets):
             return ()  # several targets are held by the desk
         legs = []
-        for want in _wanted(evolve(held, bracket=bracket)):
+        for want in _wanted(evolve(held, bracket=bracket), order.quantity):
             name = "stop_price" if want.leg is Leg.STOP_LOSS else "limit_price"
             made = self.unasked(held, want.leg, want.quantity, 1, **{name: want.price})
             legs.append(evolve(made, alert_id=order.alert_id, parent=order.order_id))
         return tuple(legs)
 
+    def _market(self, ticket: Ticket, symbol: str, shift: Decimal) -> Decimal | None:
+        """Where the market of a contract is: by its own price if that is fresh, else by the alert's."""
+        own = self.state.prices.get(ticker(symbol))
+        if own is not None and self.now - own.at <= RECENT:
+            return own.price
+        return ticket.alert.price + shift if ticket.alert.price is not None else self.price_of(symbol)
+
     def _first_bracket(
-        self, alert: Alert | None, ledger: Ledger, price: Decimal, order: Order
+        self, alert: Alert | None, ledger: Ledger, price: Decimal, order: Order, shift: Decimal
     ) -> Bracket | None:
         """The bracket that an entry at a price is to have: its alert's levels, and the group's own stop."""
         bracket = None
         if alert and (alert.stop_loss or alert.take_profit):
-            shift = _shift(alert, order, price)
             stops, targets = moved(alert.stop_loss, shift), moved(alert.take_profit, shift)
             bracket = bracket_of(stops, targets, ledger, price, order.alert_id)
         group = self.settings.groups.get(order.account_group)
@@ -123,9 +185,11 @@ class Protection(Reports):
         alert, ledger = ticket.alert, self.state.ledger(ledger_key(ticket))
         if ledger.flat or not (alert.stop_loss or alert.take_profit):
             return False
-        base = alert.price if alert.price is not None else ledger.average_price
-        moved = bracket_of(alert.stop_loss, alert.take_profit, ledger, base, ticket.alert_id)
-        self._bracket(ledger, _beside(moved, ledger.bracket, alert))
+        shift = self.apart(ticket, ledger.contract or ticket.symbol)
+        base = alert.price + shift if alert.price is not None else ledger.average_price
+        stops, targets = moved(alert.stop_loss, shift), moved(alert.take_profit, shift)
+        made = bracket_of(stops, targets, ledger, base, ticket.alert_id)
+        self._bracket(ledger, beside(made, ledger.bracket, alert))
         self.touched[ledger.key] = None
         return True
 
@@ -140,15 +204,18 @@ class Protection(Reports):
         orders = self.state.orders_of(key)
         if not orders and ledger.bracket is None:
             return
-        standing = [order for order in orders if order.leg in PROTECTIVE]
-        if any(order.parent in self.state.orders for order in standing):
-            return  # the broker holds them for an entry that is not done
+        entries = self._carrying(orders)
+        standing = [one for one in orders if one.leg in PROTECTIVE and one.parent not in entries]
         for order in orders:
             if ledger.flat and order.leg is Leg.CLOSE and not order.unsettled:
                 self.withdraw(order, "nothing is left to close", reason=Reason.NO_POSITION)
         if any(order.leg is Leg.CLOSE and order.unsettled for order in orders):
             return
-        missing = list(_wanted(ledger)) if ledger.bracket and not ledger.flat else []
+        carried = sum(
+            (entry.filled for entry in entries.values()), ZERO
+        )  # theirs comes to life with the rest
+        held = abs(ledger.position) - carried
+        missing = list(_wanted(ledger, held)) if ledger.bracket and held > 0 else []
         for order in standing:
             match = next((want for want in missing if _is(order, want)), None)
             if match:
@@ -166,6 +233,15 @@ class Protection(Reports):
             and all(order.status in STANDS for order in standing)  # what is only on its way may be refused
         ):
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
+
+    def _carrying(self, orders: list[Order]) -> dict[str | None, Order]:
+        """The entries of a ledger that are not done, and whose bracket their broker holds back until then."""
+        parents = {order.parent for order in orders if order.parent}
+        return {order.order_id: order for order in orders if order.order_id in parents}
+
+    def part_filled(self, key: Key) -> list[Order]:
+        """The entries filled in part whose bracket their broker holds back: nothing of it can be moved."""
+        return [entry for entry in self._carrying(self.state.orders_of(key)).values() if entry.filled]
 
     def closable(self, ledger: Ledger) -> Decimal:
         """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3).
@@ -214,6 +290,8 @@ class Protection(Reports):
         """An order ends; protection that was refused is tried again, or the position flattened."""
         super().over(order, status, reason, why)
         self._end_bracket(order)
+        if order.leg is Leg.OPEN and order.filled:
+            self._look_at_legs(self.bracket_with(order))
         ledger = self.state.ledger(ledger_key(order))
         if order.parent and status is OrderStatus.CANCELLED and not order.cancelling and not ledger.flat:
             self._sibling_first(order, ledger)
@@ -257,77 +335,21 @@ class Protection(Reports):
 
     def follow(self, symbol: str, price: Decimal) -> None:
         """Let trailing stops follow a price, and move stops to break even that have earned it."""
-        followed = []
+        changed = []
         for ledger in self.state.watched("ledgers"):
             bracket = ledger.bracket
             if bracket and bracket.stop is not None and ticker(ledger.contract or "") == symbol:
-                moved = _followed(bracket, ledger, price)
-                if moved != bracket:
-                    followed.append((ledger, moved))
-        for ledger, moved in sorted(followed, key=lambda pair: pair[0].key):  # the same after a restart
-            self._bracket(ledger, moved)
+                after = followed(bracket, ledger, price)
+                if after != bracket:
+                    changed.append((ledger, after))
+        for ledger, after in sorted(changed, key=lambda pair: pair[0].key):  # the same after a restart
+            self._bracket(ledger, after)
             self.touched[ledger.key] = None
 
 
-def bracket_of(
-    stops: tuple[Level, ...], targets: tuple[Level, ...], ledger: Ledger, base: Decimal, alert_id: str | None
-) -> Bracket:
-    """Make a bracket of an alert's levels; distances count from `base`, the price of the entry."""
-    side, sign = Side.of(-ledger.position), ONE if ledger.position > 0 else -ONE
-    kind = instrument(ledger.contract or ledger.root)
-    made = [Target(kind.round_price(_at(level, base, sign), side), level.quantity) for level in targets]
-    ordered = sorted(made, key=lambda target: target.price * sign)  # the nearest is reached first
-    bracket = Bracket(targets=tuple(ordered), alert_id=alert_id)
-    if not stops:
-        return bracket
-    level = max(stops, key=lambda one: _at(one, base, -sign) * sign)  # the nearest covers all
-    stop = kind.round_price(_at(level, base, -sign), side)
-    trail = abs(base - stop) if level.trail else None
-    return evolve(bracket, stop=stop, trail=trail, best=base if trail else None, break_even=level.break_even)
-
-
-def _beside(made: Bracket, before: Bracket | None, alert: Alert) -> Bracket:
-    """The bracket that an alert's levels make, with those of before that the alert doesn't name."""
-    if before is None:
-        return made
-    if not alert.stop_loss and before.stop is not None:
-        kept = {name: getattr(before, name) for name in ("stop", "trail", "best", "break_even")}
-        made = evolve(made, **kept)
-    return made if alert.take_profit else evolve(made, targets=before.targets)
-
-
-def _shift(alert: Alert, order: Order, price: Decimal) -> Decimal:
-    """How far an alert's prices are from those of the contract that was filled (rule 23); zero on its own."""
-    if alert.price is None or ticker(alert.symbol) == ticker(order.symbol):
-        return ZERO
-    return price - alert.price
-
-
-def moved(levels: tuple[Level, ...], shift: Decimal) -> tuple[Level, ...]:
-    """Levels computed on another contract travel as a distance: their prices shifted, the rest as it is."""
-    return tuple(
-        level if level.price is None else evolve(level, price=level.price + shift) for level in levels
-    )
-
-
-def disaster(stop: DisasterStop, ledger: Ledger, base: Decimal) -> Decimal:
-    """Where the stop of an entry without one of its own stands."""
-    level = Level(offset=stop.offset, percent=stop.percent)
-    sign = -ONE if ledger.position > 0 else ONE
-    kind = instrument(ledger.contract or ledger.root)
-    return kind.round_price(_at(level, base, sign), Side.of(-ledger.position))
-
-
-def _at(level: Level, base: Decimal, sign: Decimal) -> Decimal:
-    if level.price is not None:
-        return level.price
-    distance = level.offset if level.offset is not None else abs(base) * (level.percent or ONE) / 100
-    return base + sign * distance
-
-
-def _wanted(ledger: Ledger) -> Iterator[Wanted]:
+def _wanted(ledger: Ledger, held: Decimal) -> Iterator[Wanted]:
     """The protective orders that a bracket asks for, cut to what is held."""
-    bracket, held = ledger.bracket, abs(ledger.position)
+    bracket = ledger.bracket
     assert bracket is not None  # the caller has looked
     left, kind = held, instrument(ledger.contract or ledger.root)
     for target in bracket.targets:
@@ -340,6 +362,18 @@ def _wanted(ledger: Ledger) -> Iterator[Wanted]:
             yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
     if bracket.stop is not None:
         yield Wanted(Leg.STOP_LOSS, bracket.stop, held)
+
+
+def _shift(alert: Alert, order: Order, price: Decimal) -> Decimal:
+    """How far the alert's levels are from those of the contract that was filled at a price (rule 23).
+
+    An entry at the market tells it by its fill; one at a level as far as that was moved when it was placed.
+    """
+    if order.type is not OrderType.MARKET:
+        return moved_by(order, alert)
+    if alert.price is None or ticker(alert.symbol) == ticker(order.symbol):
+        return ZERO
+    return price - alert.price
 
 
 def _as_sent(bracket: Bracket, legs: list[Order]) -> Bracket:
@@ -358,37 +392,4 @@ def _is(order: Order, want: Wanted) -> bool:
     return (order.leg, price, order.remaining) == want and not order.cancelling
 
 
-def _followed(bracket: Bracket, ledger: Ledger, price: Decimal) -> Bracket:
-    sign = ONE if ledger.position > 0 else -ONE
-    stop, kind, side = bracket.stop, instrument(ledger.contract or ledger.root), Side.of(-ledger.position)
-    assert stop is not None  # the caller has looked
-    if bracket.trail is not None:
-        best = max(bracket.best or price, price) if sign > 0 else min(bracket.best or price, price)
-        level = kind.round_price(best - sign * bracket.trail, side)
-        stop = max(stop, level) if sign > 0 else min(stop, level)
-        bracket = evolve(bracket, best=best, stop=stop)
-    if bracket.break_even is not None and (price - ledger.average_price) * sign >= bracket.break_even:
-        level = kind.round_price(ledger.average_price, side)
-        stop = max(stop, level) if sign > 0 else min(stop, level)
-        bracket = evolve(bracket, stop=stop, break_even=None)
-    return bracket
-
-
-def misplaced(stops: tuple[Level, ...], targets: tuple[Level, ...], side: Side, price: Decimal) -> str:
-    """Say which level of an entry is on the wrong side of the market; nothing when none is."""
-    for name, levels, sign in (("stop_loss", stops, -side.sign), ("take_profit", targets, side.sign)):
-        for level in levels:
-            if level.price is not None and (level.price - price) * sign <= 0:
-                at = f"the market is at {plain(price)}"
-                return f"Its {name} {plain(level.price)} would close it at once: {at}."
-    return ""
-
-
-def told(bracket: Bracket) -> str:
-    """Say a bracket in words."""
-    parts = [f"a target at {plain(target.price)}" for target in bracket.targets]
-    parts += [f"a stop at {plain(bracket.stop)}"] if bracket.stop is not None else []
-    return " and ".join(parts) or "no protection"
-
-
-__all__ = ["PATIENCE", "Protection", "bracket_of", "misplaced", "told"]
+__all__ = ["PATIENCE", "Protection"]

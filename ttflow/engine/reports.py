@@ -41,7 +41,10 @@ class Reports(Orders):
         self._take_legs(order, report)
         if not order.ended:
             asked = report.get("call") in ("cancel", "find")
-            kept = order.wakes_at if order.cancelling and not asked else None  # a lost cancel is looked into
+            awaited = (
+                order.cancelling or order.parent
+            )  # a lost cancel and a bracket are looked into all the same
+            kept = order.wakes_at if awaited and not asked else None
             self._take_outcome(evolve(order, wakes_at=kept), report)
 
     def _take_fill(self, order: Order, done: Mapping[str, Any]) -> Order:

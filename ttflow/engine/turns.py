@@ -13,9 +13,9 @@ from ttflow.book.ledger import Key, Ledger
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR
 from ttflow.engine.flattening import BROKER_PAUSE
+from ttflow.engine.levels import misplaced, told
 from ttflow.engine.modes import signed
 from ttflow.engine.passing import HOLD, brought
-from ttflow.engine.protection import misplaced, told
 from ttflow.engine.queueing import Queueing
 from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
@@ -88,6 +88,12 @@ class Turns(Queueing):
             self.withdraw(order, "a cancel")
 
     def _update(self, ticket: Ticket) -> None:
+        if parts := self.part_filled(ledger_key(ticket)):
+            text = "The broker holds back stop and target until the entry is done: its rest is withdrawn."
+            self.state.put("tickets", ticket.note(text, "ledger"))
+            for entry in parts:
+                self.withdraw(entry, "its levels are moved")
+            return
         if not self.move_levels(ticket):
             text = "There is no position whose protection could be moved, or no level in the alert."
             self.end(ticket, Status.DONE, Reason.NOTHING_TO_UPDATE, text, step="ledger")
