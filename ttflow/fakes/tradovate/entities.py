@@ -14,6 +14,7 @@ from typing import Any
 from ttflow.fakes.exchange import Exchange, Execution, Placed, plain_number
 from ttflow.fakes.server import utc_now
 from ttflow.instrument import instrument, root
+from ttflow.words import ZERO
 
 Entity = dict[str, Any]
 
@@ -47,6 +48,20 @@ class Entities:
         self.commands: list[Entity] = []
         self.reports: list[Entity] = []
         self._ids: dict[str, int] = {}
+        # What has ended is written once: every list of the day is asked for again and again.
+        self._ended: dict[tuple[str, int], Entity] = {}
+        self._sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+        self._fills: list[Entity] = []
+        self._summed = 0
+
+    def _once(self, kind: str, order: Placed, write: Callable[[Placed], Entity]) -> Entity:
+        """What was written of an order that has ended, or what is to be written of one that has not."""
+        if not order.ended:
+            return write(order)
+        key = (kind, order.number)
+        if key not in self._ended:
+            self._ended[key] = write(order)
+        return self._ended[key]
 
     def lists(self) -> dict[str, Callable[[], list[Entity]]]:
         """Every kind that can be listed, by its name in lower case."""
@@ -54,11 +69,11 @@ class Entities:
         return {
             "account": lambda: [self.account()],
             "contract": self.contracts,
-            "order": lambda: [self.order(one) for one in orders.values()],
-            "orderversion": lambda: [self.version(one) for one in orders.values()],
+            "order": lambda: [self._once("order", one, self.order) for one in orders.values()],
+            "orderversion": lambda: [self._once("version", one, self.version) for one in orders.values()],
             "command": lambda: list(self.commands),
             "commandreport": lambda: list(self.reports),
-            "fill": lambda: [self.fill(one) for one in self._exchange.executions],
+            "fill": self.fills,
             "position": self.positions,
             "cashbalance": lambda: [self.cash_balance()],
         }
@@ -187,6 +202,12 @@ class Entities:
         self.reports.append(report)
         return report
 
+    def fills(self) -> list[Entity]:
+        """Every fill of the day, oldest first."""
+        done = self._exchange.executions
+        self._fills += [self.fill(one) for one in done[len(self._fills) :]]
+        return list(self._fills)
+
     def fill(self, done: Execution) -> Entity:
         """A fill."""
         return {
@@ -210,16 +231,8 @@ class Entities:
         """A position as Tradovate writes it."""
         account = next(account for account, one in self._exchange.holdings if one == symbol)
         held = self._exchange.holdings[account, symbol]
-        done = [one for one in self._exchange.executions if one.order.symbol == symbol]
-        sums = {
-            side: (
-                int(sum(one.quantity for one in done if one.order.side == side)),
-                plain_number(
-                    sum((one.quantity * one.price for one in done if one.order.side == side), Decimal(0))
-                ),
-            )
-            for side in ("buy", "sell")
-        }
+        self._sum_up()
+        bought, sold = (self._sums.get((symbol, side), (ZERO, ZERO)) for side in ("buy", "sell"))
         now = utc_now()
         return {
             "id": self.id_of(f"position:{symbol}"),
@@ -229,12 +242,20 @@ class Entities:
             "tradeDate": _trade_date(now),
             "netPos": int(held.quantity),
             "netPrice": plain_number(held.average_price),
-            "bought": sums["buy"][0],
-            "boughtValue": sums["buy"][1],
-            "sold": sums["sell"][0],
-            "soldValue": sums["sell"][1],
+            "bought": int(bought[0]),
+            "boughtValue": plain_number(bought[1]),
+            "sold": int(sold[0]),
+            "soldValue": plain_number(sold[1]),
             "prevPos": 0,
         }
+
+    def _sum_up(self) -> None:
+        """Add what was traded since the last time to what was bought and sold of each contract."""
+        for one in self._exchange.executions[self._summed :]:
+            place = (one.order.symbol, one.order.side.value)
+            quantity, value = self._sums.get(place, (ZERO, ZERO))
+            self._sums[place] = (quantity + one.quantity, value + one.quantity * one.price)
+        self._summed = len(self._exchange.executions)
 
     def cash_balance(self) -> Entity:
         """The account's money."""
