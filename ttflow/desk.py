@@ -14,7 +14,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,7 @@ FlowFunction = Callable[[Flow, "Desk"], Flow]
 Listener = Callable[[int, str], None]
 
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
+_LONG_S = 60.0  # for how long a broker has to want to be left alone to be worth a notice
 _TOLD_AT_ONCE = 100  # notices that nobody waits for, on their way into the journal; further ones are logged
 
 
@@ -87,6 +88,7 @@ class Desk(Controls):
         self.notifier: Notifier | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._lost: dict[str, datetime] = {}
+        self._alone_until: dict[str, datetime] = {}
         self._stopping = False
         self._conflation = Conflation(self._keep_prices)
         self._filled: Counter[str] = Counter()
@@ -119,7 +121,12 @@ class Desk(Controls):
             self.reader = self.journal.reader()
             self.keepers = {name: self._keeper(name, broker) for name, broker in self.brokers.items()}
             self.worker = Worker(
-                self.brokers, self._report, self.clock, silent=self._silent, ready=self._connected
+                self.brokers,
+                self._report,
+                self.clock,
+                silent=self._silent,
+                left_alone=self._left_alone,
+                ready=self._connected,
             )
             self.decider = Decider(
                 self.engine, self.journal, self.clock, leave=self.worker.put, publish=self._publish
@@ -165,6 +172,7 @@ class Desk(Controls):
             link=self.link,
             watched=self.engine.watched_at,
             fills=self._filled.__getitem__,
+            left_alone=self._left_alone,
             doubted=self.engine.doubted_at,
             look_up=self._look_up,
         )
@@ -182,6 +190,15 @@ class Desk(Controls):
     def _silent(self, group: str, reason: str) -> None:
         text = f"{group}: the broker has stopped answering ({reason}); no entry goes there until it answers."
         self.tell("breaker", "critical", text)
+
+    def _left_alone(self, group: str, reason: str, seconds: float) -> None:
+        """Tell, once for each time, that a broker wants to be left alone for long."""
+        now = self.clock()
+        if seconds < _LONG_S or now < self._alone_until.get(group, now):
+            return
+        self._alone_until[group] = now + timedelta(seconds=seconds)
+        told = f"{group}: the broker wants to be left alone ({reason.rstrip('.')}). No entry goes there"
+        self.tell("breaker", "critical", f"{told} meanwhile; exits are tried again until they are done.")
 
     def _able(self) -> dict[str, frozenset[str]]:
         return {name: broker.capabilities.names for name, broker in self.brokers.items()}

@@ -16,9 +16,11 @@ from tradovate_bench import CREDENTIALS, IMPATIENT, PACE, TAKEN, bench, order, s
 
 from ttflow.brokers.base import Busy, Link, Moved, NotSent, Report, SignInError
 from ttflow.brokers.base import connect as connect_all
+from ttflow.brokers.budget import patiently
 from ttflow.brokers.http import Cut, Unreadable
 from ttflow.brokers.mirroring import KEPT
 from ttflow.brokers.tradovate import Tradovate, connect, stream
+from ttflow.brokers.tradovate import session as sessions
 from ttflow.brokers.tradovate.line import Pauses
 from ttflow.brokers.tradovate.login import shared
 from ttflow.brokers.tradovate.mirror import Mirror
@@ -713,6 +715,45 @@ def test_a_penalty_that_takes_too_long_leaves_the_broker_alone():
     bench(work, penalty_s=15)
 
 
+def test_an_order_that_comes_again_after_a_long_penalty_goes_with_its_ticket():
+    async def work(at):
+        broker = await at.opened()
+        at.fault("penalty")
+        with pytest.raises(Busy) as raised:
+            await broker.submit(one := order())
+        await asyncio.sleep(raised.value.seconds)
+        report = await broker.submit(one)
+
+        assert (report.outcome in TAKEN, len(at.held(one))) == (True, 1)
+        assert at.fake.requests["order/placeorder"] == 2
+        assert at.fake.tickets == {}
+
+    bench(work, penalty_s=0.4)
+
+
+def test_a_ticket_goes_with_no_other_request_and_few_are_kept(monkeypatch):
+    monkeypatch.setattr(sessions, "TICKETS_KEPT", 2)
+
+    async def work(at):
+        broker = await at.opened()
+        orders = [order() for _ in range(3)]
+        for one in orders:
+            at.fault("penalty")
+            with pytest.raises(Busy):
+                await broker.submit(one)
+            broker.login.session._barred_until = 0
+        await asyncio.sleep(0.4)
+        kept = broker.login.session._tickets
+        assert len(kept) == 2
+
+        assert (await broker.submit(other := order())).outcome in TAKEN
+        assert (len(at.held(other)), len(kept)) == (1, 2)
+        assert (await broker.submit(orders[2])).outcome in TAKEN
+        assert len(kept) == 1
+
+    bench(work, penalty_s=0.4)
+
+
 def test_a_captcha_is_for_a_person_and_nothing_is_sent_for_an_hour():
     async def work(at):
         broker = await at.opened()
@@ -750,8 +791,44 @@ def test_a_rate_limit_is_busy_and_takes_no_order(call):
         with pytest.raises(Busy) as raised:
             await getattr(broker, call)(order() if call in ("submit", "close_position") else standing)
 
-        assert raised.value.seconds == 3600
+        assert raised.value.seconds == pytest.approx(60, abs=1)
         assert at.fake.exchange.state()["orders"] == before
+
+    bench(work)
+
+
+def test_after_a_rate_limit_what_can_wait_waits_an_hour_and_an_exit_a_minute(monkeypatch):
+    monkeypatch.setattr(sessions, "EXITS_S", 0.2)
+
+    async def work(at):
+        broker = await at.opened()
+        at.fault("rate_limit")
+        with patiently(), pytest.raises(Busy, match="rate limit") as entry:
+            await broker.submit(order())
+        requests = dict(at.fake.requests)
+        with patiently(), pytest.raises(Busy, match="left alone") as look:
+            await broker.snapshot()
+        with pytest.raises(Busy) as at_once:
+            await broker.submit(order("sell", leg=Leg.CLOSE))
+        assert at.fake.requests == requests
+
+        await asyncio.sleep(0.2)
+        report = await broker.submit(order("sell", leg=Leg.CLOSE))
+
+        assert report.outcome in TAKEN
+        assert entry.value.seconds == 3600
+        assert 3590 < look.value.seconds < 3600
+        assert at_once.value.seconds <= 0.2
+
+    bench(work)
+
+
+def test_a_rate_limit_of_the_stream_is_one_for_every_request():
+    async def work(at):
+        broker = await at.opened()
+        broker.login.session.limited()
+        with patiently(), pytest.raises(Busy, match="left alone"):
+            await broker.submit(order())
 
     bench(work)
 
@@ -1058,7 +1135,8 @@ def test_whatever_goes_wrong_no_order_is_there_twice_and_all_fills_are_told(faul
             )
         await at.until(lambda: broker.login.in_sync)
         arrived = Counter(row["client_id"] for row in at.fake.exchange.state()["orders"])
-        broker.login.session._barred_until = 0  # an hour later
+        gate = broker.login.session
+        gate._barred_until = gate._limited_until = gate._exits_at = 0  # an hour later
         found = [await broker.find(one) for one in orders]
 
         assert max(arrived.values(), default=0) <= 1

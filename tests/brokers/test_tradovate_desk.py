@@ -113,6 +113,24 @@ def test_an_entry_is_guarded_at_the_broker_and_an_exit_leaves_nothing_behind(tmp
     trade(tmp_path, work)
 
 
+def test_a_broker_that_wants_to_be_left_alone_is_told_once(tmp_path):
+    async def work(desk, fake):
+        fake.faults.ask("rate_limit")
+        await desk.send(ENTRY)
+        await until(lambda: desk.engine.state.ended)
+        await desk.send(alert("buy", quantity=1, id="another"))
+        await until(lambda: len(desk.engine.state.ended) == 2)
+        await until(lambda: list(desk.reader.rows("notices", kind="breaker")))
+
+        (told,) = [row["text"] for row in desk.reader.rows("notices", kind="breaker")]
+        assert "left alone" in told
+        assert "hour" in told
+        assert fake.requests["order/placeoso"] == 1
+        assert fake.requests["order/placeorder"] == 0
+
+    trade(tmp_path, work)
+
+
 def test_a_stop_that_fills_at_the_broker_closes_the_ledger(tmp_path):
     async def work(desk, fake):
         await desk.send(ENTRY)

@@ -8,6 +8,7 @@ import pytest
 
 from ttflow.brokers import NotSent, Report
 from ttflow.brokers.base import Busy, Capabilities
+from ttflow.brokers.budget import patient
 from ttflow.brokers.worker import Worker
 from ttflow.engine import Effect
 from ttflow.order import Leg, OrderStatus
@@ -430,13 +431,64 @@ def test_a_broker_that_asks_to_be_left_alone_is_not_silent():
         async def keep(report):
             pass
 
-        worker = Worker({"desk": Scripted(find=fail(Busy("429", 0.0)))}, keep, Clock(), settle_s=0)
+        worker = Worker({"desk": Scripted(find=fail(Busy("429", 3600.0)))}, keep, Clock(), settle_s=0)
         for number in range(5):
             worker.put(Effect("find", order(str(number))))
         await asyncio.gather(*worker._tasks.values())
         return worker.breakers["desk"].silent
 
     assert asyncio.run(asyncio.wait_for(work(), DEADLINE_S)) == 0
+
+
+@pytest.mark.parametrize("kind", ["cancel", "find"])
+def test_what_a_busy_broker_did_not_do_is_asked_again_after_the_pause(kind, monkeypatch):
+    monkeypatch.setattr("ttflow.brokers.worker.LEAST_PAUSE_S", 0.0)
+    busy, told = [Busy("a penalty", 0.01), Busy("a penalty", 0.01)], []
+
+    def call(one):
+        if busy:
+            raise busy.pop()
+        return accepted(one)
+
+    def left_alone(group, reason, seconds):
+        told.append((group, reason, seconds))
+
+    broker = Scripted(**{kind: call})
+    reports = carried_out(broker, [(kind, order(leg=Leg.STOP_LOSS))], left_alone=left_alone)
+
+    assert outcomes(reports) == [("tt-1", "accepted")]
+    assert told == [("desk", "a penalty", 0.01)] * 2
+
+
+def test_a_cancel_that_a_busy_broker_would_do_too_late_is_told_as_no_answer():
+    broker = Scripted(cancel=fail(Busy("a penalty", 31.0)))
+
+    (report,) = carried_out(broker, [("cancel", order(leg=Leg.STOP_LOSS))])
+
+    assert (report.outcome, report.pause_s, len(broker.heard)) == ("unknown", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "leg", "waits"),
+    [
+        ("submit", Leg.OPEN, True),
+        ("find", Leg.CLOSE, True),
+        ("submit", Leg.CLOSE, False),
+        ("submit", Leg.STOP_LOSS, False),
+        ("close", Leg.CLOSE, False),
+        ("cancel", Leg.OPEN, False),
+    ],
+)
+def test_entries_and_lookups_can_wait_and_nothing_else(kind, leg, waits):
+    seen = []
+
+    def call(one):
+        seen.append(patient.get())
+        return accepted(one)
+
+    carried_out(Scripted(submit=call, find=call, cancel=call, close=call), [(kind, order(leg=leg))])
+
+    assert seen == [waits]
 
 
 def test_an_order_that_a_busy_broker_did_not_take_goes_again_after_the_pause(monkeypatch):

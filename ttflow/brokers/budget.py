@@ -7,9 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 Time = Callable[[], float]
+
+patient: ContextVar[bool] = ContextVar("patient", default=False)
+"""Whether what is asked of a broker here can wait: an entry, a lookup, a look at what is held.
+
+Such leaves half of the budget to the rest, and keeps away from a broker that wants to be left alone for long.
+"""
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Whatever is asked of a broker in here can wait."""
+    token = patient.set(True)
+    try:
+        yield
+    finally:
+        patient.reset(token)
 
 
 class Budget:
@@ -82,4 +100,4 @@ class Breaker:
         return self._time() < self._until
 
 
-__all__ = ["Breaker", "Budget"]
+__all__ = ["Breaker", "Budget", "patient", "patiently"]

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from ttflow.brokers.base import Broker, Link, Moved, Quote, Report, SignInError, Snapshot, Told, check
+from ttflow.brokers.base import Broker, Busy, Link, Moved, Quote, Report, SignInError, Snapshot, Told, check
+from ttflow.brokers.budget import patiently
 from ttflow.words import plain
 
 log = logging.getLogger("ttflow.brokers")
@@ -42,7 +43,8 @@ class Keeper:
     says that something moved, and after each new connection: no sooner than `calm_s` after the look before,
     which doubles while it goes on moving. `doubted` says whether the last look disagreed with the books: the
     next one follows after `again_s`, the one after that in twice the time. `fills` counts the group's fills
-    that were told by answers, which are not heard here.
+    that were told by answers, which are not heard here. `left_alone` hears that the broker wants to be left
+    alone, why, and for how many seconds.
 
     While the stream is lost `look_up` is awaited every 2.5 s, to ask what became of what was sent: nobody
     tells it.
@@ -64,6 +66,7 @@ class Keeper:
         calm_s: float = 1.0,
         again_s: float = 6.0,
         fills: Callable[[str], int] = lambda group: 0,
+        left_alone: Callable[[str, str, float], None] = lambda group, reason, seconds: None,
         doubted: Callable[[str], bool] = lambda group: False,
         look_up: Callable[[str], Awaitable[object]] = _nothing,
     ) -> None:
@@ -71,6 +74,7 @@ class Keeper:
         self._send, self._tell, self._price, self._link, self._watched = send, tell, price, link, watched
         self._every_s, self._busy_s, self._open_s = every_s, busy_s, open_s
         self._fills, self._filled = fills, 0
+        self._left_alone = left_alone
         self._doubted, self._look_up, self._again_s, self._doubts = doubted, look_up, again_s, 0
         self._least_calm_s = self._calm_s = calm_s
         self._heard: asyncio.Queue[Report | Snapshot] = asyncio.Queue()
@@ -166,10 +170,13 @@ class Keeper:
     async def _ask(self) -> None:
         """Ask what the accounts hold, and which prices matter; a failure costs this time only."""
         try:
-            async with asyncio.timeout(self._open_s):
-                await self.broker.watch(self._watched(self.group))
-                snapshots = await self._steady()
+            with patiently():
+                async with asyncio.timeout(self._open_s):
+                    await self.broker.watch(self._watched(self.group))
+                    snapshots = await self._steady()
         except Exception as error:
+            if isinstance(error, Busy):
+                self._left_alone(self.group, str(error), error.seconds)
             log.warning("%s: what the accounts hold can't be asked: %r", self.group, error)
             return
         for snapshot in snapshots:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, get_args
 
 from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report, check
-from ttflow.brokers.budget import Breaker, Budget
+from ttflow.brokers.budget import Breaker, Budget, patiently
 from ttflow.engine import Effect
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.words import evolve
@@ -51,8 +52,8 @@ class Worker:
     `clock` tells the time, UTC: an entry older than `max_age_s` when its turn comes is reported as expired.
     `timeout_s` bounds each call. A lookup is repeated for `settle_s` before it says `not_found`. What surely
     was not taken is sent again where that is of use: an entry while it is young, an exit for `busy_s`.
-    `silent` is called with a group's name when its broker stops answering; `ready` waits until it is
-    connected.
+    `silent` is called with a group's name when its broker stops answering, `left_alone` when it wants to be
+    left alone, for how many seconds; `ready` waits until it is connected.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Worker:
         max_age_s: float = 60.0,
         busy_s: float = 30.0,
         silent: Callable[[str, str], None] = lambda group, reason: None,
+        left_alone: Callable[[str, str, float], None] = lambda group, reason, seconds: None,
         ready: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
         self.brokers, self._send, self._clock, self._silent = brokers, send, clock, silent
-        self._ready = ready
+        self._ready, self._left_alone = ready, left_alone
         self._timeout_s, self._settle_s, self._max_age = timeout_s, settle_s, timedelta(seconds=max_age_s)
         self._busy = timedelta(seconds=busy_s)
         self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
@@ -103,7 +105,8 @@ class Worker:
         nothing of them: they are asked about again.
         """
         for order in orders:
-            report = await self._ask(self.brokers[order.account_group].find, order)
+            with patiently():
+                report = await self._ask(self.brokers[order.account_group].find, order)
             if report.outcome not in ("unknown", "not_found"):
                 await self._send(evolve(report, call="find"))
 
@@ -159,9 +162,9 @@ class Worker:
             case "close":
                 return await self._sent(order, broker.close_position)
             case "modify":
-                return await self._ask(broker.modify, order)
+                return await self._insisting(broker.modify, order)
             case "cancel":
-                return await self._ask(broker.cancel, order)
+                return await self._insisting(broker.cancel, order)
             case "find":
                 return await self._find(broker, order)
 
@@ -178,6 +181,19 @@ class Worker:
                 return report
             pause_s = max(report.pause_s, LEAST_PAUSE_S)
             if age + timedelta(seconds=pause_s) > self._patience(order):
+                return evolve(report, pause_s=None)
+            await asyncio.sleep(pause_s)
+
+    async def _insisting(self, call: Ask, order: Order) -> Report:
+        """Ask for what changes an order, and again while a busy broker does nothing of it; for a while."""
+        passed = timedelta()
+        while True:
+            report = await self._ask(call, order)
+            if report.pause_s is None:
+                return report
+            pause_s = max(report.pause_s, LEAST_PAUSE_S)
+            passed += timedelta(seconds=pause_s)
+            if passed > self._busy:
                 return evolve(report, pause_s=None)
             await asyncio.sleep(pause_s)
 
@@ -216,7 +232,8 @@ class Worker:
         doubtful = order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
         settle_s = self._settle_s if doubtful else min(self._settle_s, GONE_S)
         while True:
-            report = await self._ask(broker.find, order)
+            with patiently():
+                report = await self._insisting(broker.find, order)
             if report.outcome not in ("unknown", "not_found"):
                 return report
             if passed >= settle_s:
@@ -229,12 +246,16 @@ class Worker:
         group = order.account_group
         if not sends or order.leg is not Leg.OPEN:  # an entry has waited for its turn before
             await self.budgets[group].turn(entry=False)
+        entry = sends and order.leg is Leg.OPEN
         try:
             async with asyncio.timeout(self._timeout_s):
-                report = _read(await call(order), order)
+                with patiently() if entry else nullcontext():
+                    report = _read(await call(order), order)
         except Exception as error:
+            pause = error.seconds if isinstance(error, Busy) else None
+            if pause is not None:
+                self._left_alone(group, str(error), pause)
             if sends and isinstance(error, NotSent):
-                pause = error.seconds if isinstance(error, Busy) else None
                 told = str(error)
                 return Report(order_id=order.order_id, outcome="failed", reason=told, pause_s=pause)
             log.warning("no answer about %s: %r", order.order_id, error)
@@ -242,7 +263,8 @@ class Worker:
             # Who is asked to be left alone has answered, and who waits here for a turn has asked nothing.
             if not isinstance(error, Busy) and self.breakers[group].missed():
                 self._silent(group, told)
-            return Report(order_id=order.order_id, outcome="unknown", reason=f"no answer: {told}")
+            reason = f"no answer: {told}"
+            return Report(order_id=order.order_id, outcome="unknown", reason=reason, pause_s=pause)
         self.breakers[group].heard()
         return report
 

@@ -15,7 +15,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
-from ttflow.brokers.http import Answer, Unreadable, Wire
+from ttflow.brokers.budget import patient
+from ttflow.brokers.http import Answer, Unreadable, Wire, written
 from ttflow.brokers.tradovate.wire import moment, refusal
 from ttflow.errors import TtflowError
 from ttflow.settings.sections import Tradovate as Credentials
@@ -25,10 +26,23 @@ log = logging.getLogger("ttflow.brokers.tradovate")
 RATE_LIMITED_S = 3600.0
 """How long Tradovate asks to be left alone after a 429 and after a ticket with a captcha."""
 
+EXITS_S = 60.0
+"""After a 429 what can't wait, an exit or a withdrawal, is tried again once in so long.
+
+A position that can't be left costs more than a request too many.
+"""
+
+TICKETS_KEPT = 20
+"""How many tickets that came with too long a penalty are kept for when their request comes again."""
+
 SKEW_S = 5.0
 USUAL_LIFETIME_S = 80 * 60.0
 TICKETS = 3
 """How many tickets in a row are served for one request."""
+
+
+Request = tuple[str, bytes, tuple[tuple[str, str], ...]]
+"""What a ticket belongs to: a call with its body and its query."""
 
 
 class Denied(TtflowError):
@@ -70,7 +84,8 @@ class Session:
         self.market_token: str | None = None
         self._credentials, self._pace = credentials, pace
         self._token: str | None = None
-        self._ends = self._barred_until = 0.0
+        self._ends = self._barred_until = self._limited_until = self._exits_at = 0.0
+        self._tickets: dict[Request, str] = {}
         self._lifetime_s = USUAL_LIFETIME_S
         self._lock = asyncio.Lock()
         self._hopeless: SignInError | None = None
@@ -197,24 +212,56 @@ class Session:
     async def _send(
         self, call: str, body: Any, query: Mapping[str, str] | None, token: str | None, patience_s: float
     ) -> tuple[Answer, Any]:
-        """Send a request, and again with each ticket that it is answered with."""
+        """Send a request, and again with each ticket that it is answered with.
+
+        A ticket whose penalty is too long to wait here is kept: it goes with the same request when that comes
+        again.
+        """
         method = "GET" if body is None else "POST"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = (call, b"" if body is None else written(body), tuple(sorted((query or {}).items())))
         for _ in range(TICKETS):
-            if (left := self._barred_until - _now()) > 0:
-                raise Busy(f"Tradovate wants to be left alone for another {left:.0f} s", left)
-            answer = await self.wire.ask(method, f"/{call}", body, query=query, headers=headers)
+            self._leave_alone()
+            given, asked = self._ticketed(request, body, query)
+            answer = await self.wire.ask(method, f"/{call}", given, query=asked, headers=headers)
             if answer.status == 429:
-                raise Busy("Tradovate's rate limit is reached", RATE_LIMITED_S)
+                raise self.limited()
             data = _json(answer)
             if not (isinstance(data, Mapping) and data.get("p-ticket")):
                 return answer, data
+            self._keep_ticket(request, data)
             await self.wait(data, patience_s, signing_in=token is None)
-            ticket = {"p-ticket": data["p-ticket"]}
-            body, query = (
-                ({**body, **ticket}, query) if body is not None else (None, {**(query or {}), **ticket})
-            )
         raise Busy(f"Tradovate answered {TICKETS} times with a penalty", patience_s)
+
+    def _keep_ticket(self, request: Request, data: Mapping[str, Any]) -> None:
+        if not data.get("p-captcha"):
+            self._tickets[request] = str(data["p-ticket"])
+        for oldest in list(self._tickets)[:-TICKETS_KEPT]:
+            del self._tickets[oldest]
+
+    def _ticketed(self, request: Request, body: Any, query: Mapping[str, str] | None) -> tuple[Any, Any]:
+        """The body and the query with the ticket that the request was given, if it was."""
+        ticket = self._tickets.pop(request, None)
+        if ticket is None:
+            return body, query
+        added = {"p-ticket": ticket}
+        return ({**body, **added}, query) if body is not None else (None, {**(query or {}), **added})
+
+    def _leave_alone(self) -> None:
+        """Raise Busy where Tradovate is not to be asked now."""
+        until = max(self._barred_until, self._limited_until if patient.get() else self._exits_at)
+        if (left := until - _now()) > 0:
+            raise Busy(f"Tradovate wants to be left alone for another {left:.0f} s", left)
+
+    def limited(self) -> Busy:
+        """Leave Tradovate alone for an hour after a 429, which is one for all that a user asks.
+
+        What can't wait is tried again sooner, once a minute: an exit gets out if it can.
+        """
+        self._limited_until = _now() + RATE_LIMITED_S
+        self._exits_at = _now() + min(EXITS_S, RATE_LIMITED_S)
+        seconds = RATE_LIMITED_S if patient.get() else self._exits_at - _now()
+        return Busy("Tradovate's rate limit is reached: it wants an hour's pause", seconds)
 
     async def wait(
         self, data: Mapping[str, Any], patience_s: float | None = None, *, signing_in: bool = False

@@ -88,6 +88,7 @@ class Stream:
             ticketed = {**body, "p-ticket": data["p-ticket"]}
             status, data = await line.ask("user/syncrequest", ticketed, self._take)
         if status == 429:
+            self._session.limited()
             raise Busy("Tradovate's rate limit is reached", RATE_LIMITED_S)
         if status != 200 or not isinstance(data, Mapping):
             raise Lost(f"Tradovate's stream was asked for everything and answered {status}")
