@@ -1,5 +1,6 @@
 """Levels that are where they were meant to be, on the contract that is traded, and for every fill of it."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -216,6 +217,33 @@ class TestWhereTheDistanceIsNotKnown:
         send(walk, price=None, order_type="limit", limit_price=4990)
 
         assert walk.sent[-1].order.limit_price == 4990
+
+    @pytest.mark.parametrize(
+        "level",
+        [
+            {"order_type": "limit", "price": 4900},
+            {"order_type": "limit", "limit_price": 4900, "price": 4900},
+            {"order_type": "stop", "stop_price": 4900, "price": 4900, "action": "sell"},
+        ],
+    )
+    def test_a_price_that_is_the_level_itself_is_not_the_markets(self, level):
+        walk = live()
+        walk.price(FRONT, 5000)
+
+        send(walk, **level)
+
+        order = walk.sent[-1].order
+        assert (order.limit_price or order.stop_price) == 4900
+
+    @pytest.mark.parametrize(("late", "limit"), [(10, 5040), (11, 4990)])
+    def test_an_alert_that_fired_a_while_ago_tells_no_price_of_now(self, late, limit):
+        walk = live()
+        walk.price(FRONT, 5050)
+        fired = walk.clock.now + timedelta(seconds=1 - late)
+
+        send(walk, order_type="limit", limit_price=4990, timenow=fired.isoformat())
+
+        assert walk.sent[-1].order.limit_price == limit
 
     def test_an_alert_on_the_contract_itself_moves_nothing(self):
         walk = live()

@@ -13,11 +13,11 @@ from decimal import Decimal
 from ttflow.alert import Alert, Level
 from ttflow.book.ledger import Bracket, Ledger, Target
 from ttflow.book.rows import Price
-from ttflow.contracts import resolve
 from ttflow.errors import SymbolError
 from ttflow.instrument import instrument, ticker
 from ttflow.settings import DisasterStop
-from ttflow.words import ONE, ZERO, Side, evolve, plain
+from ttflow.symbols import resolve
+from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain
 
 RECENT = timedelta(seconds=60)
 """How old a contract's own price may be, when an alert comes, to tell how far the two are apart."""
@@ -40,15 +40,19 @@ def apart(
 ) -> Decimal:
     """How far a contract trades above the prices of an alert; zero on the alert's own symbol.
 
-    `seen` is the last price seen of the contract itself. Zero also where nobody knows: the alert has no price
-    or came more than `PROMPT` ago, or `seen` is missing or older than the alert by more than `RECENT`. And
-    zero where the alert's symbol means this very contract by the table of contracts (`ES1!` and its front
-    month), unless the two are further apart than a market moves meanwhile (`MOVES`): they are one price told
-    at two moments, and the level that was asked for is the one that is meant.
+    `seen` is the last price seen of the contract itself. Zero also where nobody knows: the alert has no
+    price, or one that is its own limit or stop and may not be the market's; it fired more than `PROMPT` ago;
+    `seen` is missing, or older than the alert by more than `RECENT`. And zero where the alert's symbol means
+    this very contract by the table of contracts (`ES1!` and its front month), unless the two are further
+    apart than a market moves meanwhile (`MOVES`): they are one price told at two moments, and the level that
+    was asked for is the one that is meant.
     """
     if alert.price is None or ticker(alert.symbol) == ticker(contract) or seen is None:
         return ZERO
-    if now - received_at > PROMPT or received_at - seen.at > RECENT:
+    if alert.order_type is not OrderType.MARKET and alert.price in (alert.limit_price, alert.stop_price):
+        return ZERO
+    fired_at = min(received_at, alert.fired_at or received_at)
+    if now - fired_at > PROMPT or fired_at - seen.at > RECENT:
         return ZERO
     distance = seen.price - alert.price
     means = _meant(alert.symbol, now, overrides)
