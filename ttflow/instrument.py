@@ -130,6 +130,14 @@ def ticker(symbol: str) -> str:
     return name.removeprefix(f"{exchange}:").strip() if exchange else name
 
 
+def held_as(symbol: str) -> str:
+    """Name what is held under a symbol, whoever writes it: a future's contract, else its root.
+
+    Two months of a future are two positions: `CME_MINI:ESZ2026` is `ESZ2026`, `NASDAQ:AAPL` is `AAPL`.
+    """
+    return ticker(symbol) if instrument(symbol).listed else root(symbol)
+
+
 class Table:
     """The instruments of `instruments.csv` with the user's changes over them.
 

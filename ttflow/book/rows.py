@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ttflow.alert import Action
 from ttflow.firms.standing import Standing
@@ -166,11 +166,26 @@ class Script:
     steps: tuple[str, ...]
 
 
+class Taken(NamedTuple):
+    """A part of a ledger's position that was booked as a trade by hand: signed, ours and the strategy's."""
+
+    strategy: str
+    root: str
+    contract: str
+    change: Exact
+    theirs: Exact
+    price: Exact
+    at: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Book:
-    """An account's net position of one root at its broker, as last told, and whether the ledgers agree.
+    """An account's position of one root at its broker, as last told, and whether the ledgers agree.
 
-    `net` None: never told. `mismatch_since` is when they first disagreed.
+    `net` is all of it and `held` what there is of each contract, as `held_as` writes it, signed.
+    `mismatch_since` is when they first disagreed. `taken` is what was booked as a trade by hand of late,
+    `adopted` how much of an order a person has had booked ahead of its fills, by the order's id, and
+    `strays` the broker's ids of the working orders there that are not this desk's and were told.
     """
 
     account_group: str
@@ -180,6 +195,10 @@ class Book:
     at: datetime
     net: Exact
     mismatch_since: datetime | None = None
+    held: dict[str, Exact] = field(default_factory=dict)
+    taken: tuple[Taken, ...] = ()
+    adopted: dict[str, Exact] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

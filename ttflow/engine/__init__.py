@@ -2,7 +2,8 @@
 
 base (state, ids, outcomes) · fills · orders · reports · protection · evidence (episodes) · money · floors
 (prop firms) · contracts · passing (through the flow; viewing is what its operators see) · modes · judging
-(their change) · turns (the ledgers' queues) · books (against the broker's) · commands · engine (the inputs).
+(their change) · turns (the ledgers' queues) · manual (what a person trades) · books (against the broker's) ·
+commands · engine (the inputs).
 """
 
 from ttflow.engine.base import Effect, Ids

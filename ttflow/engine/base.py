@@ -12,7 +12,7 @@ from ttflow.book.ledger import Key
 from ttflow.book.rows import Notice, Price, Severity
 from ttflow.book.state import State
 from ttflow.firms.rules import Rules
-from ttflow.instrument import root, ticker
+from ttflow.instrument import held_as, root, ticker
 from ttflow.order import Account, Leg, Order, Trade
 from ttflow.settings import Settings
 from ttflow.settings.limits import FlatBy
@@ -164,7 +164,12 @@ class Base:
     def net(self, group: str, account: str, symbol_root: str) -> Decimal:
         """What the ledgers of an account hold of a root, `manual` included, added up."""
         held = self.state.held_in(group, account)
-        return sum((ledger.position for ledger in held if ledger.root == symbol_root), ZERO)
+        return sum((ledger.position for ledger in held if root(ledger.root) == symbol_root), ZERO)
+
+    def held_of(self, group: str, account: str, contract: str) -> Decimal:
+        """What the ledgers of an account hold of one contract, as `held_as` writes it, added up."""
+        held = self.state.held_in(group, account)
+        return sum((one.position for one in held if held_as(one.contract or one.root) == contract), ZERO)
 
     def all_orders(self) -> list[Order]:
         """The orders that have not ended, oldest first."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ttflow.book.ledger import Ledger
-from ttflow.book.reconcile import MANUAL, reconcile
+from ttflow.book.reconcile import Reach
 from ttflow.book.rows import Book
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import SIMULATOR, Effect
-from ttflow.engine.turns import Turns
-from ttflow.instrument import root
-from ttflow.order import Account, Fill, Leg, Order, OrderStatus
-from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, tidy
+from ttflow.engine.manual import Manual
+from ttflow.instrument import held_as, root
+from ttflow.order import Account, Order, OrderStatus
+from ttflow.words import ZERO, OrderType, evolve, plain, tidy
 
 SETTLED = timedelta(seconds=5)
 """How long a difference between a broker's position and the ledgers must stand before it is booked."""
@@ -23,26 +22,33 @@ SETTLED = timedelta(seconds=5)
 UNSEEN = timedelta(seconds=30)
 """How long orders wait after a start for the broker to tell what is there; then they go without that."""
 
+HELD_BACK = timedelta(minutes=1)
+"""How long an order that the broker shows no more, and says nothing of, may be what explains a difference."""
+
+Shown = Sequence[Mapping[str, Any]]
+
 _AT_THE_BROKER = (OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED)
+_IN_DOUBT = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
 
 
-class Books(Turns):
-    """Turns, and what is booked that was not ours."""
+class Books(Manual):
+    """What was traded by hand, and how it is found."""
 
     def _snapshot(self, told: Mapping[str, Any]) -> None:
         """Compare what a broker says an account holds, and has working, with what we know."""
         group, account = told["account_group"], told["account"]
         self.told_money(told)
-        if "working" in told:
-            self._compare_orders(group, account, told["working"])
-        nets: dict[str, Decimal] = {}
+        shown = told.get("working")
+        if shown is not None:
+            self._compare_orders(group, account, shown)
+        held: dict[str, dict[str, Decimal]] = {}
         for symbol, quantity in told["positions"].items():
-            nets[root(symbol)] = nets.get(root(symbol), ZERO) + Decimal(quantity)
+            of_root, contract = held.setdefault(root(symbol), {}), held_as(symbol)
+            of_root[contract] = tidy(of_root.get(contract, ZERO) + Decimal(quantity))
         rows = self.state.ledgers.values()
-        roots = {row.root for row in rows if (row.account_group, row.account) == (group, account)}
-        symbols = {root(symbol): symbol for symbol in told["positions"]}
-        for one in sorted(roots | set(nets)):
-            self._compare(group, account, one, nets.get(one, ZERO), symbols.get(one, one))
+        roots = {root(row.root) for row in rows if (row.account_group, row.account) == (group, account)}
+        for one in sorted(roots | set(held)):
+            self._compare((group, account, one), held.get(one, {}), shown)
         known = self.state.accounts.get((group, account))
         if known and known.unseen_since:
             self._seen_again(known)
@@ -79,42 +85,73 @@ class Books(Turns):
                 self.state.put("tickets", evolve(ticket, until=None))
                 self.touched[ledger_key(ticket)] = None
 
-    def _compare(self, group: str, account: str, one: str, net: Decimal, symbol: str) -> None:
-        orders = self.state.orders.values()
-        mine = [o for o in orders if (o.account_group, o.account, o.root) == (group, account, one)]
-        before = self.state.books.get((group, account, one))
-        if any(order.unsettled for order in mine):  # what is on its way may explain it
-            since = before.mismatch_since if before else None
-            self._put_book(group, account, one, net, since)
-            return
-        difference = net - self.net(group, account, one)
-        since = before.mismatch_since if before else None
-        stands = since is not None and before is not None and before.net == net
-        if difference and stands and since is not None and self.now - since >= SETTLED:
-            self._take_over(group, account, one, difference, symbol)
-            difference = ZERO
-        elif difference and since is None:
-            text = f"{group}/{account} holds {plain(net)} {one} at its broker, {plain(difference)} more than "
-            self.notice(
-                "mismatch", "warning", f"{text}the ledgers say; nothing opens there until it is explained."
-            )
-        self._put_book(group, account, one, net, (since or self.now) if difference else None)
+    # What is held
 
-    def _put_book(self, group: str, account: str, one: str, net: Decimal, since: datetime | None) -> None:
-        before = self.state.books.get((group, account, one))
-        if before is None or (before.net, before.mismatch_since) != (net, since):
-            row = Book(
-                account_group=group,
-                account=account,
-                root=one,
-                seq=self.seq,
-                at=self.now,
-                net=net,
-                mismatch_since=since,
-            )
-            self.state.put("books", row)
-            if before is not None and before.mismatch_since and since is None:
-                self._explained(group, account, one)
+    def _compare(self, place: tuple[str, str, str], held: dict[str, Decimal], shown: Shown | None) -> None:
+        """Compare a root's contracts; what no order can have done is booked once it has stood."""
+        group, account, _ = place
+        before = self.state.books.get(place)
+        since = before.mismatch_since if before else None
+        differences, apart = self._apart(place, held)
+        if since and before and before.held == held and self.now - since >= SETTLED:
+            late = self.now - since >= HELD_BACK
+            for name, left in differences.items():
+                reach = _reach(self._orders_at(place), name, shown, also_lost=not late)
+                if excess := reach.beyond(left):
+                    self.take_over(group, account, name, excess)
+            differences, apart = self._apart(place, held)
+            since = since if apart else None
+        elif apart and since is None:
+            self._tell_mismatch(place, held, differences)
+        self._put_book(place, held, (since or self.now) if apart else since if differences else None)
+
+    def _orders_at(self, place: tuple[str, str, str]) -> list[Order]:
+        orders = self.state.orders.values()
+        return [one for one in orders if (one.account_group, one.account, one.root) == place]
+
+    def _apart(
+        self, place: tuple[str, str, str], held: Mapping[str, Decimal]
+    ) -> tuple[dict[str, Decimal], bool]:
+        """The differences by contract, and whether one is more than orders whose end is open explain."""
+        differences = self._differences(place, held)
+        orders = self._orders_at(place) if differences else []
+        reaches = {name: _reach(orders, name, None, also_lost=False) for name in differences}
+        return differences, any(reaches[name].beyond(left) for name, left in differences.items())
+
+    def _differences(self, place: tuple[str, str, str], held: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """How much more the broker holds than the ledgers say, by contract, without those that agree."""
+        group, account, one = place
+        ledgers = [row for row in self.state.held_in(group, account) if root(row.root) == one]
+        names = sorted({held_as(row.contract or row.root) for row in ledgers} | set(held))
+        found = {name: held.get(name, ZERO) - self.held_of(group, account, name) for name in names}
+        return {name: difference for name, difference in found.items() if difference}
+
+    def _tell_mismatch(
+        self, place: tuple[str, str, str], held: Mapping[str, Decimal], differences: Mapping[str, Decimal]
+    ) -> None:
+        group, account, _ = place
+        parts = (
+            f"{plain(held.get(name, ZERO))} {name} at its broker, {plain(left)} more than the ledgers say"
+            for name, left in differences.items()
+        )
+        text = f"{group}/{account} holds {' and '.join(parts)}; nothing opens there until it is explained."
+        self.notice("mismatch", "warning", text)
+
+    def _put_book(
+        self, place: tuple[str, str, str], held: dict[str, Decimal], since: datetime | None
+    ) -> None:
+        before = self.state.books.get(place)
+        if before and (before.held, before.mismatch_since) == (held, since):
+            return
+        group, account, one = place
+        book = before or Book(
+            account_group=group, account=account, root=one, seq=self.seq, at=self.now, net=ZERO
+        )
+        net = tidy(sum(held.values(), ZERO))
+        row = evolve(book, seq=self.seq, at=self.now, net=net, held=held, mismatch_since=since)
+        self.state.put("books", row)
+        if before and before.mismatch_since and since is None:
+            self._explained(group, account, one)
 
     def _explained(self, group: str, account: str, one: str) -> None:
         """What waited for a difference to be explained goes on at once: exits, and protection."""
@@ -126,23 +163,15 @@ class Books(Turns):
                 if ticket.plan and ticket.plan.closing and ticket.until:
                     self.state.put("tickets", evolve(ticket, until=None))
 
-    def fill(self, order: Order, done: Fill) -> Order:
-        """Book a fill; one of ours moves what the broker showed while that is not explained (rule 3)."""
-        place = (order.account_group, order.account, order.root)
-        book = self.state.books.get(place)
-        if book and book.mismatch_since and order.broker not in (MANUAL, SIMULATOR):
-            self.state.put("books", evolve(book, seq=self.seq, net=tidy(book.net + done.signed)))
-        return super().fill(order, done)
+    # What works there
 
-    def _compare_orders(self, group: str, account: str, working: Sequence[Mapping[str, Any]]) -> None:
-        """Look up orders of ours that the broker doesn't show; withdraw those that should not be there."""
-        shown = {one["order_id"] for one in working} | {one["broker_order_id"] for one in working}
+    def _compare_orders(self, group: str, account: str, shown: Shown) -> None:
+        """Look up orders of ours that the broker shows no more, or as less; withdraw those that ended."""
         for order in self.all_orders():
             mine = (order.account_group, order.account) == (group, account)
-            known = order.order_id in shown or order.broker_order_id in shown
-            if mine and not known and order.status in _AT_THE_BROKER and self._is_older(order):
+            if mine and order.status in _AT_THE_BROKER and self._is_older(order) and _lost(order, shown):
                 self.effects.append(Effect("find", order))
-        for one in working:
+        for one in shown:
             ended = self.state.ended.get(one["order_id"] or "")
             if ended is not None and (ended.account_group, ended.account) == (group, account):
                 text = (
@@ -155,46 +184,33 @@ class Books(Turns):
         """Whether a snapshot must know the order: it did not leave just now."""
         return order.broker != SIMULATOR and self.now - order.submitted_at >= SETTLED
 
-    def _take_over(self, group: str, account: str, one: str, difference: Decimal, symbol: str) -> None:
-        """Book what the person did at the broker: off the ledgers, or into `manual`."""
-        rows = self.state.ledgers.values()
-        wanted = (group, account, one)
-        mine = [row for row in rows if (row.account_group, row.account, row.root) == wanted]
-        manual = self.state.ledger((MANUAL, group, account, one))
-        shares = reconcile((row for row in mine if row.strategy != MANUAL), manual, difference)
-        for ledger, change in shares:
-            self._book_manual(ledger, change, symbol)
-        text = (
-            f"A trade of {plain(difference)} {one} in {group}/{account} was not ours; it is booked as manual."
-        )
-        self.notice("manual_trade", "warning", text)
 
-    def _book_manual(self, ledger: Ledger, change: Decimal, symbol: str) -> None:
-        closes = ledger.position * change < 0
-        held = ledger.contract or symbol
-        price = self.price_of(held) or ledger.average_price
-        leg = Leg.CLOSE if closes else Leg.OPEN
-        part = abs(change) / abs(ledger.position) if closes else ONE
-        order = Order(
-            seq=self.seq,
-            order_id=self.unasked_id(ledger, leg),
-            alert_id=None,
-            strategy=ledger.strategy,
-            account_group=ledger.account_group,
-            account=ledger.account,
-            broker=MANUAL,
-            leg=leg,
-            attempt=1,
-            symbol=held,
-            side=Side.of(change),
-            quantity=abs(change),
-            type=OrderType.MARKET,
-            limit_price=None,
-            stop_price=None,
-            status=OrderStatus.WORKING,
-            submitted_at=self.now,
-            reason="a trade that was not ours",
-            root=ledger.root,
-            theirs=tidy(-ledger.theirs * part) if closes else change,
-        )
-        self.fill(order, self.executed(order, f"{order.order_id}.1", abs(change), price))
+def _reach(orders: Iterable[Order], contract: str, shown: Shown | None, *, also_lost: bool) -> Reach:
+    """What orders could have done to a position of a contract without our knowing.
+
+    Those whose answer is not there and those at the market; `also_lost`: and what the broker shows no more of
+    the others (`shown` None: it didn't say), or is to withdraw.
+    """
+    reach = Reach()
+    for order in orders:
+        if held_as(order.symbol) != contract or order.ended:
+            continue
+        carried = order.parent and order.status is OrderStatus.SUBMITTING
+        open_ = order.status in _IN_DOUBT and not carried
+        if open_ or order.type is OrderType.MARKET or (also_lost and order.cancelling):
+            reach = reach.with_also(order.remaining * order.side.sign)
+        elif also_lost and shown is not None:
+            reach = reach.with_also(_lost(order, shown) * order.side.sign)
+    return reach
+
+
+def _lost(order: Order, shown: Shown) -> Decimal:
+    """How much of what is left of a resting order its broker doesn't show: it may have been filled."""
+    for one in shown:
+        if one["order_id"] == order.order_id or order.broker_order_id == one["broker_order_id"]:
+            left = order.remaining - Decimal(one["quantity"])
+            return ZERO if order.changing else max(left, ZERO)
+    return order.remaining
+
+
+__all__ = ["HELD_BACK", "SETTLED", "Books"]

@@ -11,6 +11,7 @@ from ttflow.book.reconcile import MANUAL
 from ttflow.book.rows import EVERYWHERE, Halt, Override, Script, Strategy
 from ttflow.engine.books import Books
 from ttflow.engine.modes import where
+from ttflow.instrument import held_as
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Reason
 from ttflow.tradingview import imported
@@ -78,10 +79,11 @@ class Commands(Books):
             self.reported({"order_id": order_id, "outcome": "accepted"})
 
     def _unexplained(self, order: Order) -> Decimal:
-        """How much more the broker holds in the order's direction than the ledgers say; at least 0."""
-        place = (order.account_group, order.account, order.root)
-        book = self.state.books.get(place)
-        return max(ZERO, (book.net - self.net(*place)) * order.side.sign) if book else ZERO
+        """How much more of its contract the broker holds, its way, than the ledgers say; at least 0."""
+        group, account, contract = order.account_group, order.account, held_as(order.symbol)
+        book = self.state.books.get((group, account, order.root))
+        shown = book.held.get(contract, ZERO) if book else ZERO
+        return max(ZERO, (shown - self.held_of(group, account, contract)) * order.side.sign) if book else ZERO
 
     def _set_limits(self, scope: str, limits: dict[str, Any] | None, reason: str) -> None:
         """Put other limits in force, everywhere or in a group; None brings back those of the settings."""

@@ -309,7 +309,7 @@ class Engine(Commands):
         for key in self.state.holders():
             if key[0] in self.watched_money:
                 held = self.state.held_in(*key)
-                if any(ledger.root == root(symbol) for ledger in held):
+                if any(root(ledger.root) == root(symbol) for ledger in held):
                     yield key
 
     def _weigh_holders(self, symbol: str) -> None:

@@ -198,7 +198,8 @@ class Floors(Money):
         """What an account may come to hold of each root, in absolute terms, if its openings all fill."""
         nets: dict[str, Decimal] = {}
         for ledger in self.state.held_in(group, name):
-            nets[ledger.root] = nets.get(ledger.root, ZERO) + abs(ledger.position)
+            held = root(ledger.root)
+            nets[held] = nets.get(held, ZERO) + abs(ledger.position)
         for order in self.state.orders.values():
             if (order.account_group, order.account, order.leg) == (group, name, Leg.OPEN):
                 nets[order.root] = nets.get(order.root, ZERO) + order.remaining

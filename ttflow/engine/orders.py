@@ -129,7 +129,7 @@ class Orders(Fills):
         if order.leg is not Leg.CLOSE or order.attempt == 1 or not self.able(order, "closes"):
             return False
         place = (order.account_group, order.account, order.root)
-        held = [ledger for ledger in self.state.held_in(*place[:2]) if ledger.root == order.root]
+        held = [ledger for ledger in self.state.held_in(*place[:2]) if root(ledger.root) == order.root]
         working = (one for one in self.state.orders.values() if one.strategy != order.strategy)
         others = any((one.account_group, one.account, one.root) == place for one in working)
         return len(held) == 1 and abs(held[0].position) == order.quantity and not others

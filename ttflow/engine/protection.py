@@ -18,7 +18,7 @@ from ttflow.engine.base import PROTECTIVE, SIMULATOR, Effect
 from ttflow.engine.levels import RECENT, beside, bracket_of, disaster, followed, moved
 from ttflow.engine.orders import moved_by
 from ttflow.engine.reports import LEG_PAUSE, Reports
-from ttflow.instrument import instrument, ticker
+from ttflow.instrument import held_as, instrument, ticker
 from ttflow.order import Fill, Leg, Order, OrderStatus
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import ONE, ZERO, OrderType, evolve, plain, scaled, tidy
@@ -244,7 +244,7 @@ class Protection(Reports):
         return [entry for entry in self._carrying(self.state.orders_of(key)).values() if entry.filled]
 
     def closable(self, ledger: Ledger) -> Decimal:
-        """What a ledger holds, but no more than the broker's net leaves beside the other ledgers (rule 3).
+        """What a ledger holds, but no more than the broker's net of its contract leaves beside the others.
 
         Nothing, for a while after a start, until the broker tells what is there: it may have been closed.
         """
@@ -254,9 +254,9 @@ class Protection(Reports):
         book = self.state.books.get((ledger.account_group, ledger.account, ledger.root))
         if book is None or book.mismatch_since is None or not held:
             return held
-        sign = ONE if ledger.position > 0 else -ONE
-        others = self.net(ledger.account_group, ledger.account, ledger.root) - ledger.position
-        return max(ZERO, min(held, (book.net - others) * sign))
+        sign, contract = ONE if ledger.position > 0 else -ONE, held_as(ledger.contract or ledger.root)
+        others = self.held_of(ledger.account_group, ledger.account, contract) - ledger.position
+        return max(ZERO, min(held, (book.held.get(contract, ZERO) - others) * sign))
 
     def _resize(self, order: Order, missing: list[Wanted], ledger: Ledger) -> bool:
         """Move an order to where its leg is wanted now, where that can be, instead of a new one."""

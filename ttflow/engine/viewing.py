@@ -95,7 +95,8 @@ class Look(View):
         nets: dict[str, Decimal] = {}
         for name in self._accounts:
             for row in self._engine.state.held_in(self._group, name):
-                nets[row.root] = nets.get(row.root, ZERO) + row.position
+                held = root(row.root)  # what a person holds of another month has a ledger of its own
+                nets[held] = nets.get(held, ZERO) + row.position
         return {name: net for name, net in nets.items() if net}
 
     @cached_property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 APPLICATION_ID = 0x7474666C  # "ttfl": how a file says that it is a journal of ours
-VERSION = 4  # of the schema, kept as `user_version`; one more with each migration
+VERSION = 5  # of the schema, kept as `user_version`; one more with each migration
 
 _SQL_TYPES: Mapping[str, type] = {
     "int": int,
@@ -225,6 +225,7 @@ TABLES: Mapping[str, Table] = {
             "books",
             """
             account_group:text account:text root:text seq:int! at:time! net:exact! mismatch_since:time
+            held:json taken:json adopted:json strays:json
             """,
             "account_group account root",
             _BY_INPUT,
@@ -328,6 +329,11 @@ def _drop_what_nobody_looks_up(db: Database) -> None:
 
 @migrations(name="0004_unseen")
 def _add_what_no_broker_has_told(db: Database) -> None:
+    catch_up(db)
+
+
+@migrations(name="0005_books_by_contract")
+def _add_what_books_hold_by_contract(db: Database) -> None:
     catch_up(db)
 
 
