@@ -399,12 +399,13 @@ class TestAnEntryFilledAfterItsEnd:
     @pytest.mark.parametrize("restart", [False, True])
     @pytest.mark.parametrize("by", ["cancel", "exit"])
     @pytest.mark.parametrize("done", [1, 2])
-    def test_what_it_opens_by_itself_is_closed_at_once(self, by, done, restart):
+    def test_what_it_opens_by_itself_is_closed_within_seconds(self, by, done, restart):
         walk, entry = self.cancelled(by=by)
         if restart:
             walk.restart()
 
         walk.filled(entry, 4990, done)
+        walk.tick(after=3)
 
         closing = walk.sent[-1].order
         assert (closing.leg, closing.side.value, closing.quantity) == (Leg.CLOSE, "sell", done)
@@ -412,6 +413,20 @@ class TestAnEntryFilledAfterItsEnd:
         walk.filled(closing, 4989)
         assert walk.position() == 0
         assert standing(walk) == []
+
+    def test_what_a_person_closed_before_it_was_told_is_not_closed_again(self):
+        walk, entry = self.cancelled()
+        before = len(walk.sent)
+
+        walk.filled(entry, 4990)
+        walk.snapshot({}, after=1)
+        for seconds in (1, 1, 3, 5):
+            walk.tick(after=seconds)
+
+        assert walk.sent[before:] == []
+        walk.snapshot({}, after=1)
+        walk.tick()
+        assert (walk.position(), walk.sent[before:]) == (0, [])
 
     def test_what_it_adds_to_a_position_is_guarded_with_that(self):
         walk = live("modifies")
@@ -427,6 +442,7 @@ class TestAnEntryFilledAfterItsEnd:
         holding(walk, action="sell", quantity=1)
 
         walk.filled(entry, 4990)
+        walk.tick(after=3)
 
         assert walk.position() == 1
         assert (walk.sent[-1].order.leg, walk.sent[-1].order.quantity) == (Leg.CLOSE, 1)

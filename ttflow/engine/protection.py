@@ -26,6 +26,9 @@ from ttflow.words import ONE, ZERO, OrderType, evolve, plain, scaled, tidy
 PATIENCE = timedelta(seconds=5)
 """How long a position may stand without the protection that it is to have."""
 
+LATE_PAUSE = timedelta(seconds=3)
+"""How long what an entry opened after its end may stand before it is closed."""
+
 PART_PAUSE = timedelta(seconds=3)
 """How long an entry may stand filled in part where its broker holds back its stop until all of it is."""
 
@@ -77,10 +80,11 @@ class Protection(Reports):
             self.state.put("ledgers", evolve(ledger, seq=self.seq, bracket=bracket))
 
     def _came_late(self, order: Order, before: Ledger) -> None:
-        """An entry had ended and is filled after all: what it opened by itself is closed at once (rule 11).
+        """An entry had ended and is filled after all: what it opened by itself is closed (rules 11 and 12).
 
         Nobody wants it any more, and its levels went with its ticket. What it adds to a position is guarded
-        with that.
+        with that. The broker has `LATE_PAUSE` to tell what is there: news that late may be of a position that
+        a person has closed meanwhile.
         """
         ledger = self.state.ledger(before.key)
         if before.position * order.side.sign > 0 or ledger.position * order.side.sign <= 0:
@@ -88,7 +92,8 @@ class Protection(Reports):
         place = f"{ledger.strategy} in {ledger.account_group}/{ledger.account}"
         text = f"{place}: an entry that was {order.status} has opened {plain(ledger.position)} {order.symbol}"
         self.notice("late_fill", "critical", f"{text} after all; that is closed.")
-        flattening = Flattening(reason="an entry that was filled after its end")
+        reason = "an entry that was filled after its end"
+        flattening = Flattening(reason=reason, until=self.now + LATE_PAUSE)
         self.state.put("ledgers", evolve(ledger, bracket=None, flattening=flattening))
 
     def _await_bracket(self, entry: Order) -> Order:
