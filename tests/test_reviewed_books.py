@@ -1,7 +1,10 @@
 """What a review found of books: months of one future, orders in doubt, lost fills, orders of others."""
 
+import json
+
 import pytest
 
+from ttflow.inputs import Kind
 from ttflow.order import Leg, OrderStatus
 from ttflow.settings import Settings
 from ttflow.testing import Walk
@@ -346,3 +349,133 @@ class TestAFillThatWasNotTold:
 
         assert walk.position("manual") == 0
         assert walk.sent[-1].kind == "find"
+
+
+class TestAnAdoptedOrder:
+    def adopted(self, held_there=2):
+        walk = live()
+        self.order = in_doubt(walk, strategy="walker", quantity=2)
+        walk.snapshot({"AAPL": held_there}, working=[])
+        walk.command("orders", verb="adopt", order_id=self.order.order_id)
+        return walk
+
+    def tell(self, walk, fill_id, quantity, price=101):
+        fill = {"fill_id": fill_id, "quantity": str(quantity), "price": str(price), "commission": "4"}
+        walk.report(self.order, "filled", fills=(fill,))
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    def test_its_fill_told_later_is_not_booked_again(self, restarts):
+        walk = self.adopted()
+        if restarts:
+            walk.restart()
+
+        for _ in range(2):
+            self.tell(walk, "late", 2)
+
+        assert walk.position() == 2
+        assert told(walk, "overfill") == told(walk, "late_fill") == []
+        assert "at 101" in told(walk, "orders")[-1]
+
+    def test_nor_are_its_parts(self):
+        walk = self.adopted()
+
+        self.tell(walk, "one", 1)
+        self.tell(walk, "two", 1)
+
+        assert walk.position() == 2
+
+    def test_only_what_exceeds_what_was_adopted_is_booked(self):
+        walk = self.adopted(held_there=1)
+        assert walk.position() == 1
+
+        self.tell(walk, "late", 2)
+
+        assert walk.position() == 2
+        assert [(fill.quantity, fill.price, fill.commission) for fill in walk.fills[1:]] == [(1, 101, 2)]
+
+    def test_what_was_closed_meanwhile_stays_closed(self):
+        walk = self.adopted()
+        send(walk, action="exit", quantity=None)
+        walk.filled(walk.orders(leg=Leg.CLOSE)[-1], 100)
+
+        self.tell(walk, "late", 2)
+
+        assert walk.position() == 0
+
+    def test_what_the_broker_showed_had_it_already(self):
+        walk = self.adopted(held_there=3)
+
+        assert walk.position() == 2
+        assert walk.desk.engine.state.books["desk", "main", "AAPL"].net == 3
+
+    def test_more_than_was_asked_for_is_booked_as_the_broker_tells_it(self):
+        walk = self.adopted()
+
+        self.tell(walk, "late", 2)
+        self.tell(walk, "more", 1)
+
+        assert walk.position() == 3
+        assert told(walk, "overfill")
+
+
+class TestOrdersOfOthers:
+    def stranger(self, name, number="p"):
+        order = {"broker_order_id": number, "order_id": name, "symbol": "AAPL", "side": "buy"}
+        return {**order, "quantity": "1"}
+
+    def test_one_under_an_id_that_the_journal_does_not_know_is_told_once(self):
+        walk = live()
+        working = [self.stranger("tt-of-another-desk")]
+
+        walk.snapshot({}, working=working, after=10)
+        walk.restart()
+        walk.snapshot({}, working=working, after=10)
+
+        (text,) = told(walk, "stray_order")
+        assert "buy 1 AAPL works at the broker under tt-of-another-desk" in text
+        assert walk.sent == []
+
+    def test_each_is_told_and_one_that_comes_back_is_told_again(self):
+        walk = live()
+        walk.snapshot({}, working=[self.stranger("tt-a", "1")])
+        walk.snapshot({}, working=[self.stranger("tt-a", "1"), self.stranger("tt-b", "2")])
+        walk.snapshot({}, working=[])
+        walk.snapshot({}, working=[self.stranger("tt-a", "1")])
+
+        assert len(told(walk, "stray_order")) == 3
+
+    @pytest.mark.parametrize("name", [None, "my own"])
+    def test_a_persons_own_is_told_too(self, name):
+        walk = live()
+
+        for _ in range(2):
+            walk.snapshot({}, working=[self.stranger(name)])
+
+        assert len(told(walk, "manual_order")) == 1
+        assert walk.sent == []
+
+    def test_the_desks_own_are_not(self):
+        walk = live()
+        held(walk, stop_loss={"price": 90}, take_profit={"price": 120})
+
+        walk.snapshot({"AAPL": 2}, working=shown(*standing(walk)), after=10)
+
+        assert told(walk, "stray_order") == told(walk, "manual_order") == []
+
+    def test_nor_is_one_without_a_name_that_may_be_one_of_them(self):
+        walk = live()
+        held(walk, stop_loss={"price": 90})
+
+        walk.snapshot({"AAPL": 2}, working=[self.stranger(None)], after=10)
+
+        assert told(walk, "manual_order") == []
+
+    def test_an_order_of_another_group_says_that_both_have_one_account(self):
+        walk = live()
+        held(walk, stop_loss={"price": 90})
+        order = {"account_group": "twin", "account": "main", "positions": {}, "working": []}
+        order["working"] = shown(*standing(walk))
+
+        walk.put(Kind.REPORT, json.dumps({"snapshot": order}))
+
+        assert "was sent for desk/main: both are one account" in told(walk, "stray_order")[0]

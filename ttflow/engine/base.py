@@ -23,6 +23,9 @@ SIMULATOR = "simulator"
 SHADOW = "~paper"
 """What stands behind a live account's name in the name of its shadow, a book of the simulator."""
 
+OURS = "tt-"
+"""How the id of every order begins that a desk sends."""
+
 PROTECTIVE = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS})
 _PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
 
@@ -54,7 +57,7 @@ class Ids:
 
     def order(self, seq: int, group: str, account: str, leg: Leg, attempt: int) -> str:
         """The id that an order carries to its broker: from (input, account, leg, attempt)."""
-        return f"tt-{self._digest(f'{seq}:{group}/{account}:{leg}:{attempt}')[:24]}"
+        return f"{OURS}{self._digest(f'{seq}:{group}/{account}:{leg}:{attempt}')[:24]}"
 
     def _digest(self, text: str) -> str:
         return sha256(f"{self.journal_id}:{text}".encode()).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 from ttflow.book.reconcile import Reach
 from ttflow.book.rows import Book
 from ttflow.book.state import ledger_key
-from ttflow.engine.base import SIMULATOR, Effect
+from ttflow.engine.base import OURS, SIMULATOR, Effect
 from ttflow.engine.manual import Manual
 from ttflow.instrument import held_as, root
 from ttflow.order import Account, Order, OrderStatus
@@ -49,6 +49,7 @@ class Books(Manual):
         roots = {root(row.root) for row in rows if (row.account_group, row.account) == (group, account)}
         for one in sorted(roots | set(held)):
             self._compare((group, account, one), held.get(one, {}), shown)
+        self._tell_strays(group, account, shown or ())
         known = self.state.accounts.get((group, account))
         if known and known.unseen_since:
             self._seen_again(known)
@@ -144,14 +145,20 @@ class Books(Manual):
         if before and (before.held, before.mismatch_since) == (held, since):
             return
         group, account, one = place
-        book = before or Book(
-            account_group=group, account=account, root=one, seq=self.seq, at=self.now, net=ZERO
-        )
         net = tidy(sum(held.values(), ZERO))
-        row = evolve(book, seq=self.seq, at=self.now, net=net, held=held, mismatch_since=since)
+        row = evolve(
+            self._book_of(place), seq=self.seq, at=self.now, net=net, held=held, mismatch_since=since
+        )
         self.state.put("books", row)
         if before and before.mismatch_since and since is None:
             self._explained(group, account, one)
+
+    def _book_of(self, place: tuple[str, str, str]) -> Book:
+        group, account, one = place
+        found = self.state.books.get(place)
+        return found or Book(
+            account_group=group, account=account, root=one, seq=self.seq, at=self.now, net=ZERO
+        )
 
     def _explained(self, group: str, account: str, one: str) -> None:
         """What waited for a difference to be explained goes on at once: exits, and protection."""
@@ -179,6 +186,48 @@ class Books(Manual):
                 )
                 self.notice("stray_order", "critical", f"{text}at the broker: it is withdrawn.")
                 self.effects.append(Effect("cancel", ended))
+
+    def _tell_strays(self, group: str, account: str, shown: Shown) -> None:
+        """Tell of orders that work at the broker and are not this desk's, each once; they are left alone."""
+        found: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for one in shown:
+            if not self._is_ours(group, account, one, shown):
+                found.setdefault(root(one["symbol"]), {})[one["broker_order_id"]] = one
+        books = self.state.books.values()
+        told = {
+            row.root for row in books if row.strays and (row.account_group, row.account) == (group, account)
+        }
+        for name in sorted(told | set(found)):
+            book, there = self._book_of((group, account, name)), found.get(name, {})
+            for number in sorted(set(there) - set(book.strays)):
+                self._tell_stray(f"{group}/{account}", there[number])
+            if book.strays != tuple(sorted(there)):
+                self.state.put("books", evolve(book, seq=self.seq, strays=tuple(sorted(there))))
+
+    def _is_ours(self, group: str, account: str, one: Mapping[str, Any], shown: Shown) -> bool:
+        """Whether an order at a broker is one that the desk sent to that account, or may be."""
+        name = one["order_id"]
+        if name is not None:
+            sent = self.state.orders.get(name) or self.state.ended.get(name)
+            return sent is not None and (sent.account_group, sent.account) == (group, account)
+        number, there = one["broker_order_id"], root(one["symbol"])
+        ended = (order.broker_order_id == number for order in self.state.ended.values())
+        mine = self._orders_at((group, account, there))
+        return any(ended) or any(order.broker_order_id == number or _lost(order, shown) for order in mine)
+
+    def _tell_stray(self, place: str, one: Mapping[str, Any]) -> None:
+        name = one["order_id"] or ""
+        what = f"{place}: {one['side']} {one['quantity']} {one['symbol']} works at the broker"
+        sent = self.state.orders.get(name) or self.state.ended.get(name)
+        if sent is not None:
+            text = f"{what}, and was sent for {sent.place}: both are one account, and undo each other."
+            self.notice("stray_order", "critical", f"{text} Take one of them out of the settings.")
+        elif name.startswith(OURS):
+            text = f"{what} under {name}, which this journal does not know: another desk trades the account, "
+            text += "or its journal was lost. It is left alone; withdraw it there if nobody wants it."
+            self.notice("stray_order", "critical", text)
+        else:
+            self.notice("manual_order", "info", f"{what} and is not the desk's; it is left alone.")
 
     def _is_older(self, order: Order) -> bool:
         """Whether a snapshot must know the order: it did not leave just now."""

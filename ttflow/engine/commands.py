@@ -10,6 +10,7 @@ from ttflow.book.ledger import Flattening, Ledger
 from ttflow.book.reconcile import MANUAL
 from ttflow.book.rows import EVERYWHERE, Halt, Override, Script, Strategy
 from ttflow.engine.books import Books
+from ttflow.engine.manual import ADOPTED
 from ttflow.engine.modes import where
 from ttflow.instrument import held_as
 from ttflow.order import Leg, Order, OrderStatus
@@ -71,7 +72,8 @@ class Commands(Books):
         done = min(order.remaining, self._unexplained(order))
         price = self.price_of(order.symbol)
         if done > 0 and price is not None:
-            order = self.fill(order, self.executed(order, f"{order_id}.adopted", done, price))
+            self.adopt(order, done)
+            order = self.fill(order, self.executed(order, f"{order_id}{ADOPTED}", done, price))
             self.notice(
                 "orders", "info", f"Order {order_id} is adopted, filled at the last price {plain(price)}."
             )

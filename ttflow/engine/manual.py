@@ -20,6 +20,9 @@ from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
 REMEMBERED = timedelta(days=1)
 """For how long a trade that was booked as one by hand may turn out to have been an order of ours."""
 
+ADOPTED = ".adopted"
+"""What ends the id of a fill that a person has had booked, and that its broker had not told by then."""
+
 _MOST_REMEMBERED = 20  # of a root
 
 
@@ -82,6 +85,11 @@ class Manual(Turns):
         )
         self.fill(order, self.executed(order, f"{order.order_id}.1", abs(share.change), share.price))
 
+    def adopt(self, order: Order, done: Decimal) -> None:
+        """Remember how much of an order is booked ahead of its fills: told, they are not booked again."""
+        book = self.state.books[order.account_group, order.account, order.root]
+        self.state.put("books", evolve(book, seq=self.seq, adopted={**book.adopted, order.order_id: done}))
+
     # What was ours after all
 
     def fill(self, order: Order, done: Fill) -> Order:
@@ -91,7 +99,7 @@ class Manual(Turns):
         broker had shown already.
         """
         book = self.state.books.get((order.account_group, order.account, order.root))
-        if book is None or order.broker in (MANUAL, SIMULATOR):
+        if book is None or order.broker in (MANUAL, SIMULATOR) or done.fill_id.endswith(ADOPTED):
             return super().fill(order, done)
         shares = self._claim(book, order, done)
         if book.mismatch_since:

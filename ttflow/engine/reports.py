@@ -12,7 +12,7 @@ from ttflow.engine.base import PROTECTIVE, Effect
 from ttflow.engine.orders import Orders
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.ticket import Note, Reason, Status
-from ttflow.words import ZERO, evolve, plain
+from ttflow.words import ZERO, evolve, plain, tidy
 
 CANCEL_PAUSE = timedelta(seconds=2)
 """How long after a cancel that was not confirmed the order is looked up."""
@@ -51,20 +51,42 @@ class Reports(Orders):
         """Book a fill that a broker tells, once; what it says it did is so, also too late or too much."""
         if done["fill_id"] in order.fill_ids:
             return order
-        quantity, was = Decimal(done["quantity"]), order.status
+        whole, was = Decimal(done["quantity"]), order.status
+        quantity = whole - self._adopted(order, whole, done["price"])
+        if not quantity:
+            order = evolve(order, fill_ids=(*order.fill_ids, done["fill_id"]))
+            self.state.put("orders", order)
+            return order
         name = f"{order.side} {plain(order.quantity)} {order.symbol} in {order.account_group}/{order.account}"
         if quantity > order.remaining:
             self.notice("overfill", "critical", f"The broker filled {plain(quantity)} more of {name}.")
         elif order.ended:
             self.notice("late_fill", "critical", f"{name} was {was}, and is filled after all.")
         at = datetime.fromisoformat(done["at"]) if done.get("at") else None
-        paid = Decimal(done.get("commission", "0"))
+        paid = tidy(Decimal(done.get("commission", "0")) * quantity / whole)
         price = Decimal(done["price"])
         after = self.fill(order, self.executed(order, done["fill_id"], quantity, price, paid=paid, at=at))
         if order.ended and not after.ended:
             after = evolve(after, status=was)
             self.state.put("orders", after)
         return after
+
+    def _adopted(self, order: Order, quantity: Decimal, price: object) -> Decimal:
+        """How much of a fill was booked before it was told, when a person adopted its order."""
+        book = self.state.books.get((order.account_group, order.account, order.root))
+        covered = min(quantity, book.adopted.get(order.order_id, ZERO)) if book else ZERO
+        if book and covered:
+            left = tidy(book.adopted[order.order_id] - covered)
+            rest = {name: amount for name, amount in book.adopted.items() if name != order.order_id}
+            adopted = {**rest, order.order_id: left} if left else rest
+            self.state.put("books", evolve(book, seq=self.seq, adopted=adopted))
+            text = (
+                f"Order {order.order_id} was adopted, and its broker now tells {plain(covered)} of it filled"
+            )
+            self.notice(
+                "orders", "info", f"{text} at {price}: it is booked already, at the last price of then."
+            )
+        return covered
 
     def _take_legs(self, entry: Order, report: Mapping[str, Any]) -> None:
         """The bracket that an entry carried: confirmed with it, or looked up where the broker doesn't say."""
