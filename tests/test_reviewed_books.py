@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
+from ttflow.errors import SettingsError
 from ttflow.inputs import Kind
 from ttflow.order import Leg, OrderStatus
-from ttflow.settings import Settings
+from ttflow.settings import Settings, load
 from ttflow.testing import Walk
 
 NEAR, NEXT = "ESH2026", "ESM2026"
@@ -479,3 +481,60 @@ class TestOrdersOfOthers:
         walk.put(Kind.REPORT, json.dumps({"snapshot": order}))
 
         assert "was sent for desk/main: both are one account" in told(walk, "stray_order")[0]
+
+
+CREDENTIALS = {
+    "tradovate": {"username": "u", "password": "p", "cid": "1", "sec": "s", "device_id": "d"},
+    "topstepx": {"username": "u", "api_key": "k"},
+}
+
+
+def desk_of(**groups):
+    """Settings with these groups, each live at Tradovate unless it says otherwise."""
+    made = {name: {"broker": "tradovate", "live": True, **given} for name, given in groups.items()}
+    told = {"secrets": ("a-webhook-secret",), "credentials": CREDENTIALS, "groups": made}
+    return Settings.model_validate(told)
+
+
+def accounts(*names):
+    return {"accounts": [{"name": name} for name in names]}
+
+
+class TestOneAccountInTwoPlaces:
+    def test_two_groups_at_one_account_are_refused(self):
+        with pytest.raises(ValidationError, match="DEMO1 is an account of the group one at the same broker"):
+            desk_of(one=accounts("DEMO1"), two=accounts("DEMO2", "DEMO1"))
+
+    def test_so_are_two_that_leave_the_account_to_the_sign_in(self):
+        with pytest.raises(ValidationError, match="main is an account of the group one"):
+            desk_of(one={}, two={})
+
+    @pytest.mark.parametrize("names", [("main", "DEMO1"), ("DEMO1", "main")])
+    def test_so_is_the_only_account_beside_one_with_a_name(self, names):
+        with pytest.raises(ValidationError, match="main is the only account of a sign-in"):
+            desk_of(one=accounts(*names))
+        with pytest.raises(ValidationError, match="main is the only account of a sign-in"):
+            desk_of(one=accounts(names[0]), two=accounts(names[1]))
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"live": False},
+            {"broker": "simulator"},
+            {"environment": "demo"},
+            {"broker": "projectx"},
+            {"base_url": "http://127.0.0.1:8101"},
+            accounts("DEMO2"),
+        ],
+    )
+    def test_what_is_another_account_or_trades_on_paper_is_taken(self, other):
+        settings = desk_of(one=accounts("DEMO1"), two={**accounts("DEMO1"), **other})
+
+        assert len(settings.groups) == 2
+
+    def test_the_line_that_stops_the_start_names_the_place_and_the_remedy(self, tmp_path):
+        group = '[groups.{}]\nbroker = "tradovate"\nlive = true\n'
+        (tmp_path / "ttflow.toml").write_text(group.format("one") + group.format("two"))
+
+        with pytest.raises(SettingsError, match=r"groups\.two\.accounts.*let one group trade it"):
+            load(environ={"TRADINGVIEW_WEBHOOK_SECRET": "a-webhook-secret"}, cwd=tmp_path)

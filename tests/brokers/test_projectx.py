@@ -233,6 +233,14 @@ def test_an_account_is_known_by_its_name_or_its_id_and_main_is_the_only_one(name
     bench(work)
 
 
+def test_two_names_of_one_account_are_refused():
+    async def work(at):
+        with pytest.raises(SignInError, match=f"TOPSTEP465 and {ACCOUNT_ID} are one account at TopstepX"):
+            await at.opened(names=("TOPSTEP465", str(ACCOUNT_ID)))
+
+    bench(work)
+
+
 def test_an_unknown_account_is_refused_with_those_that_are_there():
     async def work(at):
         with pytest.raises(SignInError, match="no active account 'PRAC' for this user; it has TOPSTEP465"):

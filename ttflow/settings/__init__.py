@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
+from ttflow.settings.accounts import check_accounts
 from ttflow.settings.fields import (
     Flag,
     Frozen,
@@ -142,6 +143,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _has_rules_that_can_come_true(self) -> Self:
         check_rules(self.strategies)
+        return self
+
+    @model_validator(mode="after")
+    def _trades_no_account_twice(self) -> Self:
+        check_accounts(self.groups)
         return self
 
     @model_validator(mode="after")

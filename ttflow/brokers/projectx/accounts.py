@@ -47,9 +47,15 @@ class Accounts:
         self._ids: dict[str, int] = {}
 
     async def open(self) -> None:
-        """Learn the accounts' ids; raises SignInError for a name that fits none of them."""
-        there = await self._all()
-        self._ids = {name: _id_of(name, there) for name in self._names}
+        """Learn the accounts' ids; raises SignInError for a name of none, and for two names of one."""
+        there, ids = await self._all(), dict[int, str]()
+        for name in self._names:
+            number = _id_of(name, there)
+            if number in ids:
+                remedy = "leave one of them out of [[groups.NAME.accounts]]"
+                raise SignInError(f"{ids[number]} and {name} are one account at TopstepX: {remedy}.")
+            ids[number] = name
+        self._ids = {name: number for number, name in ids.items()}
 
     async def _all(self) -> list[Data]:
         return list((await self._session.ask("Account/search", {"onlyActiveAccounts": True}))["accounts"])
