@@ -352,6 +352,25 @@ class TestInDoubt:
 
         assert walk.sent[-1].kind == "submit"
 
+    def test_a_position_that_another_order_may_have_moved_does_not_say_that_an_exit_never_arrived(self):
+        walk = live("closes", strategies=("walker", "other"))
+        send(walk, action="buy", quantity=2)
+        walk.filled(walk.sent[-1].order, 100)
+        send(walk, action="exit", quantity=None)
+        first = walk.sent[-1].order
+        walk.report(first, "unknown", call="submit")
+        send(walk, strategy="other", action="buy", quantity=2)  # filled, and not told yet
+        other, before = walk.sent[-1].order, len(walk.sent)
+
+        walk.report(first, "not_found", call="find", net="2")  # the exit was done as well
+        walk.tick(after=2)
+
+        assert kinds(walk, before) == []
+        walk.filled(other, 100)
+        walk.report(first, "not_found", call="find", net="4")
+        walk.tick(after=2)
+        assert kinds(walk, before) == ["submit"]
+
 
 class TestTheBrokersOrders:
     def working(self, order, quantity=1):
