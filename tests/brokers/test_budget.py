@@ -90,6 +90,14 @@ def test_whoever_would_wait_too_long_takes_nothing_and_is_told_how_long():
     assert asyncio.run(turns()) == (2.0, 0.0, 2.0)
 
 
+def test_a_turn_that_somebody_else_takes_is_waited_for_only():
+    budget = Budget(2, Seconds())
+
+    asyncio.run(budget.turn(entry=False, take=False))
+
+    assert budget.wait_s(entry=False) == 0
+
+
 def test_without_a_limit_nothing_waits():
     budget = Budget(None, Seconds())
     for _ in range(1000):

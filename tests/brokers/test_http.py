@@ -14,7 +14,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from ttflow.brokers.base import NotSent
+from ttflow.brokers.base import Busy, NotSent
+from ttflow.brokers.budget import Budget, patiently
 from ttflow.brokers.http import Answer, Cut, Unreadable, Wire, written
 
 METHODS = ["GET", "POST", "PUT", "DELETE"]
@@ -56,6 +57,26 @@ def visit(work, **limits):
             await server.close_all_connections()
 
     return asyncio.run(main())
+
+
+def test_every_request_counts_in_the_budget_and_what_can_wait_leaves_half_of_it():
+    budget = Budget(20, lambda: 0.0)
+
+    async def work(wire, heard, cut):
+        with patiently():
+            for _ in range(5):
+                await wire.ask("GET", "/here")
+            with pytest.raises(Busy, match="20 requests a minute are used up") as raised:
+                await wire.ask("GET", "/here")
+        for _ in range(5):
+            await wire.ask("POST", "/here", {})
+        with pytest.raises(Busy):
+            await wire.ask("POST", "/here", {})
+
+        assert len(heard) == 10
+        assert raised.value.seconds == pytest.approx(6.0)
+
+    visit(work, budget=budget)
 
 
 def test_numbers_come_exact_and_go_as_numbers():

@@ -3,7 +3,10 @@
 import asyncio
 import selectors
 
-from ttflow.brokers.base import Capabilities, Link, Moved, Snapshot
+import pytest
+
+from ttflow.brokers.base import Busy, Capabilities, Link, Moved, Snapshot
+from ttflow.brokers.budget import patient
 from ttflow.brokers.keeper import Keeper
 
 FLAT = Snapshot(account="main", positions={})
@@ -27,7 +30,7 @@ class Kept:
 
     def __init__(self, **given):
         self.looks, self.lookups, self.watches, self.doubts = [], [], frozenset(), False
-        self.look_s = 0.0
+        self.look_s, self.errors, self.patience, self.alone = 0.0, [], [], []
         self.keeper = Keeper(
             "desk",
             self,
@@ -38,6 +41,7 @@ class Kept:
             watched=lambda group: self.watches,
             doubted=lambda group: self.doubts,
             look_up=self._look_up,
+            left_alone=lambda group, reason, seconds: self.alone.append((reason, seconds)),
             **given,
         )
 
@@ -52,6 +56,9 @@ class Kept:
 
     async def snapshot(self):
         self.looks.append(self.now)
+        self.patience.append(patient.get())
+        if self.errors:
+            raise self.errors.pop()
         await asyncio.sleep(self.look_s)
         return (FLAT,)
 
@@ -170,6 +177,36 @@ def test_while_the_stream_is_lost_what_was_sent_is_looked_up_and_what_is_held_as
 
     assert kept.lookups == [2.5, 5.0, 7.5, 10.0]
     assert kept.looks == [0.0, 5.0, 10.0, 11.0]
+
+
+@pytest.mark.parametrize(
+    ("error", "looks"),
+    [
+        (ConnectionError("cut"), [0.0, 5.0, 35.0]),
+        (Busy("the budget is used up", 2.0), [0.0, 5.0, 35.0]),
+        (Busy("an hour's pause", 3600.0), [0.0, 30.0, 60.0]),
+    ],
+)
+def test_a_look_that_failed_is_taken_again_soon_but_for_a_broker_that_wants_to_be_left_alone(error, looks):
+    kept = Kept()
+    kept.watches, kept.errors = frozenset({"ESZ2026"}), [error]
+
+    async def work():
+        await asyncio.sleep(61.0)
+
+    kept.run(work)
+
+    assert kept.looks == looks
+    assert kept.alone == ([(str(error), error.seconds)] if isinstance(error, Busy) else [])
+
+
+def test_a_look_can_wait():
+    kept = Kept()
+
+    async def work():
+        await asyncio.sleep(1.0)
+
+    assert kept.run(work).patience == [True]
 
 
 def test_a_lookup_that_fails_keeps_no_look_back():

@@ -1889,8 +1889,8 @@ def test_where_the_budget_is_used_up_an_order_has_surely_not_left_and_goes_when_
         time = Standing()
         broker = await at.opened(time=time)
         await broker.submit(order())
-        while not (pause := broker.session._budget.wait_s(entry=False)):
-            broker.session._budget.take()
+        while not (pause := broker.session.budget.wait_s(entry=False)):
+            broker.session.budget.take()
         with pytest.raises(Busy) as told:
             await broker.submit(one := order(leg=Leg.CLOSE))
         heard = at.fake.requests["Order/place"]
@@ -1911,8 +1911,8 @@ def test_entries_and_looks_at_what_is_held_leave_half_to_exits_withdrawals_and_l
         time = Standing()
         broker = await at.opened(time=time)
         await broker.submit(resting := order(type="limit", limit_price=90))
-        while not broker.session._budget.wait_s(entry=True):
-            broker.session._budget.take()
+        while not broker.session.budget.wait_s(entry=True):
+            broker.session.budget.take()
 
         for held_back in (lambda: broker.submit(order()), broker.snapshot):
             with pytest.raises(Busy):

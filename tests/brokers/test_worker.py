@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
 from ttflow.brokers import NotSent, Report
 from ttflow.brokers.base import Busy, Capabilities
-from ttflow.brokers.budget import patient
+from ttflow.brokers.budget import Budget, patient
 from ttflow.brokers.worker import Worker
 from ttflow.engine import Effect
 from ttflow.order import Leg, OrderStatus
@@ -83,6 +84,10 @@ def carried_out(broker, effects, *, clock=None, brokers=None, send=None, **limit
 
     asyncio.run(main())
     return reports
+
+
+async def keep_nothing(report):
+    """What is reported is of no interest here."""
 
 
 def odd(one):
@@ -305,6 +310,128 @@ def test_an_entry_whose_turn_in_the_brokers_budget_comes_too_late_expires_and_is
     assert [name for _, name in broker.heard] == ["tt-1"]
     assert outcomes(reports) == [("tt-1", "accepted"), ("tt-2", "expired")]
     assert "requests" in reports[1].reason
+
+
+class Limited(Scripted):
+    """A broker that takes eight requests at once, and four in the minute after."""
+
+    capabilities = Capabilities(requests_per_minute=16)
+
+
+def test_lookups_leave_half_of_the_budget_to_exits():
+    broker = Limited()
+
+    async def main():
+        worker = Worker({"desk": broker}, keep_nothing, Clock(order().submitted_at))
+        for number in range(20):
+            worker.put(Effect("find", order(str(number), symbol=f"S{number}")))
+        await asyncio.sleep(0.05)
+        lookups = len(broker.heard)
+        for number in range(20, 40):
+            worker.put(Effect("close", order(str(number), leg=Leg.CLOSE, symbol=f"S{number}")))
+        await asyncio.sleep(0.05)
+        await worker.stop()
+        return lookups, len(broker.heard) - lookups
+
+    assert asyncio.run(main()) == (4, 4)
+
+
+def test_a_broker_that_counts_its_requests_is_waited_for_and_not_counted_twice():
+    broker = Limited()
+    broker.budget = Budget(16, lambda: 0.0)
+    broker.budget.take()
+
+    carried_out(broker, [("submit", order()), ("find", order()), ("cancel", order())])
+
+    assert broker.budget._left == 7
+
+
+def test_lookups_of_a_group_go_one_after_the_other_those_of_exits_beside_those_of_entries():
+    under_way, most = [], []
+
+    async def find(one):
+        under_way.append(one.leg)
+        most.append((under_way.count(Leg.OPEN), under_way.count(Leg.CLOSE)))
+        await asyncio.sleep(0.01)
+        under_way.remove(one.leg)
+        return accepted(one)
+
+    legs = [Leg.OPEN, Leg.CLOSE] * 3
+    carried_out(
+        Scripted(find=find),
+        [("find", order(str(place), leg=leg, symbol=f"S{place}")) for place, leg in enumerate(legs)],
+    )
+
+    assert max(most) == (1, 1)
+    assert len(most) == 6
+
+
+class Changing(Scripted):
+    """A broker that changes orders."""
+
+    async def modify(self, one):
+        return await self._do("modify", one)
+
+
+def changed(*prices, monkeypatch, then=(), pause_s=0.05):
+    """What a broker heard of one order that is changed to each of the prices in turn, then more is put."""
+    monkeypatch.setattr("ttflow.brokers.worker.CHANGE_S", 0.2)
+    broker, told = Changing(), []
+    broker.does["modify"] = lambda one: told.append((one.order_id, one.stop_price)) or accepted(one)
+    stop = order(leg=Leg.STOP_LOSS)
+
+    async def main():
+        worker = Worker({"desk": broker}, keep_nothing, Clock(stop.submitted_at))
+        for price in prices:
+            worker.put(Effect("modify", evolve(stop, stop_price=Decimal(price))))
+            await asyncio.sleep(pause_s)
+        for kind, one in then:
+            worker.put(Effect(kind, one))
+        while worker._tasks:
+            await asyncio.gather(*worker._tasks.values())
+        await worker.stop()
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
+    return told, broker.heard
+
+
+def test_of_the_changes_of_one_order_the_newest_goes_and_no_more_than_one_in_a_while(monkeypatch):
+    told, _ = changed(1, 2, 3, monkeypatch=monkeypatch)
+
+    assert told == [("tt-1", 1), ("tt-1", 3)]
+
+
+def test_an_exit_goes_before_a_change_that_waits_and_a_withdrawal_takes_its_place(monkeypatch):
+    stop = order(leg=Leg.STOP_LOSS)
+    close = order("2", leg=Leg.CLOSE)
+
+    told, heard = changed(1, 2, monkeypatch=monkeypatch, then=[("close", close)])
+    assert [what for what, _ in heard] == ["modify", "close", "modify"]
+    assert told == [("tt-1", 1), ("tt-1", 2)]
+
+    told, heard = changed(1, 2, monkeypatch=monkeypatch, then=[("cancel", stop)])
+    assert [what for what, _ in heard] == ["modify", "cancel"]
+
+
+def test_a_change_can_wait_for_its_turn_and_no_exit_waits_behind_it():
+    class Both(Limited, Changing):
+        pass
+
+    broker = Both()
+
+    async def main():
+        worker = Worker({"desk": broker}, keep_nothing, Clock(order().submitted_at))
+        for _ in range(4):
+            worker.budgets["desk"].take()
+        worker.put(Effect("modify", order(leg=Leg.STOP_LOSS)))
+        await asyncio.sleep(0.02)
+        worker.put(Effect("cancel", order("2", leg=Leg.STOP_LOSS)))
+        await asyncio.sleep(0.02)
+        await worker.stop()
+
+    asyncio.run(main())
+
+    assert broker.heard == [("cancel", "tt-2")]
 
 
 def test_an_order_in_doubt_is_looked_up_until_it_is_found(monkeypatch):

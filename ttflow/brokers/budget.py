@@ -1,6 +1,7 @@
 """What a lane may ask of its broker: no more than the broker allows, and nothing new of one that is silent.
 
-Half of a broker's budget is kept for exits, withdrawals and lookups: an entry waits first.
+Half of a broker's budget is kept for exits, withdrawals and protection: entries, lookups and looks at what is
+held wait first.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Budget:
         """Count a request that goes now."""
         self._left -= 1
 
-    async def turn(self, *, entry: bool, within_s: float = math.inf) -> float:
-        """Wait for a request's turn and take it; returns 0.
+    async def turn(self, *, entry: bool, within_s: float = math.inf, take: bool = True) -> float:
+        """Wait for a request's turn and take it, unless whoever sends it will; returns 0.
 
         Where it doesn't come within `within_s` seconds nothing is taken: returns how long it is until then.
         """
@@ -66,7 +67,8 @@ class Budget:
             if self._time() + pause > until:
                 return pause
             await asyncio.sleep(pause)
-        self.take()
+        if take:
+            self.take()
         return 0.0
 
 

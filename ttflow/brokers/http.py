@@ -16,7 +16,8 @@ from typing import Any
 
 import aiohttp
 
-from ttflow.brokers.base import NotSent
+from ttflow.brokers.base import Busy, NotSent
+from ttflow.brokers.budget import Budget, patient
 from ttflow.errors import TtflowError
 
 log = logging.getLogger("ttflow.brokers")
@@ -51,13 +52,19 @@ class Answer:
             raise Unreadable(told) from None
 
 
+TURN_S = 3.0
+"""How long a request waits for its turn: less than whoever waits for its answer, who could not tell that
+nothing had left."""
+
+
 class Wire:
     """The connections to one address, kept alive between requests from `open` until `close`.
 
     Before and after that nothing is sent: whoever asks at the wrong time, like a lookup whose broker was not
     reached, must not sign in past its keeper, with a connection that nobody closes. `connect_s` bounds the
     making of a connection, `answer_s` each wait for more of an answer, both in seconds. `headers` go with
-    every request. It belongs to the event loop that opens it.
+    every request. Every request counts in the `budget`, where there is one. It belongs to the event loop that
+    opens it.
     """
 
     def __init__(
@@ -67,7 +74,9 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         connect_s: float = 5.0,
         answer_s: float = 10.0,
+        budget: Budget | None = None,
     ) -> None:
+        self.budget = budget
         self.address = address.rstrip("/")
         self._headers = dict(headers or {})
         # Without a total: it could run out while a connection is made or later, and not say which.
@@ -98,9 +107,10 @@ class Wire:
     ) -> Answer:
         """Send one request; `body` goes as JSON, with Decimals as numbers.
 
-        Raises NotSent where it is not open and where no connection was made, Cut or TimeoutError where no
-        whole answer came.
+        Raises NotSent where it is not open or no connection was made, Busy where its turn is far, Cut or
+        TimeoutError where no whole answer came.
         """
+        await self._turn(path)
         started = time.monotonic()
         given = dict(headers or {})
         if body is not None:
@@ -122,6 +132,12 @@ class Wire:
         took_ms = 1000 * (time.monotonic() - started)
         log.debug("%s %s%s %d %.1f ms", method, self.address, path, answer.status, took_ms)
         return answer
+
+    async def _turn(self, path: str) -> None:
+        """Wait for a request's turn; what can wait leaves half of the budget to the rest."""
+        if self.budget and (pause := await self.budget.turn(entry=patient.get(), within_s=TURN_S)):
+            told = f"{path} was not sent: the {self.budget.per_minute} requests a minute are used up"
+            raise Busy(f"{told}; the next may go in {pause:.1f} s", pause)
 
     async def websocket(
         self, address: str, *, headers: Mapping[str, str] | None = None

@@ -76,6 +76,7 @@ class Keeper:
         self._fills, self._filled = fills, 0
         self._left_alone = left_alone
         self._doubted, self._look_up, self._again_s, self._doubts = doubted, look_up, again_s, 0
+        self._missed_s: float | None = None
         self._least_calm_s = self._calm_s = calm_s
         self._heard: asyncio.Queue[Report | Snapshot] = asyncio.Queue()
         self._asked, self.opened = asyncio.Event(), asyncio.Event()
@@ -133,7 +134,8 @@ class Keeper:
             return float(min(self._again_s * 2**self._doubts, self._busy_s))
         if not self._watched(self.group):
             return self._every_s
-        return min(self._busy_s, LOST_S) if self.state == "lost" else self._busy_s
+        soon_s = LOST_S if self.state == "lost" else self._busy_s
+        return min(self._busy_s, soon_s if self._missed_s is None else self._missed_s)
 
     async def _find_out(self) -> None:
         """Ask what became of what was sent, while nobody tells it."""
@@ -175,10 +177,13 @@ class Keeper:
                     await self.broker.watch(self._watched(self.group))
                     snapshots = await self._steady()
         except Exception as error:
+            self._missed_s = LOST_S
             if isinstance(error, Busy):
+                self._missed_s = max(LOST_S, error.seconds)
                 self._left_alone(self.group, str(error), error.seconds)
             log.warning("%s: what the accounts hold can't be asked: %r", self.group, error)
             return
+        self._missed_s = None
         for snapshot in snapshots:
             self._heard.put_nowait(snapshot)  # behind the fills that it is made of
 

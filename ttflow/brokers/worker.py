@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from time import monotonic
 from typing import Any, get_args
 
 from ttflow.brokers.base import Broker, Busy, NotSent, Outcome, Report, check
-from ttflow.brokers.budget import Breaker, Budget, patiently
+from ttflow.brokers.budget import Breaker, Budget, patient, patiently
 from ttflow.engine import Effect
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.words import evolve
@@ -29,6 +30,9 @@ Place = tuple[str, str, str]
 Lane = tuple[*Place, str]
 Send = Callable[[Report], Awaitable[object]]
 Ask = Callable[[Order], Awaitable[Report]]
+
+CHANGE_S = 1.0
+"""How far apart the changes of one order are at least: a stop that trails is changed with every price."""
 
 GONE_S = 1.0
 """For how long an order that a broker had is looked up before it counts as gone."""
@@ -77,14 +81,28 @@ class Worker:
         self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._closes: dict[Place, Closes] = {}
+        counted = {name: getattr(broker, "budget", None) for name, broker in brokers.items()}
+        self._counts = frozenset(name for name, budget in counted.items() if budget is None)
         self.budgets = {
-            name: Budget(broker.capabilities.requests_per_minute, monotonic)
+            name: counted[name] or Budget(broker.capabilities.requests_per_minute, monotonic)
             for name, broker in brokers.items()
         }
+        self._lookups: defaultdict[tuple[str, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._changes: dict[str, Effect] = {}
+        self._changed_at: dict[str, float] = {}
         self.breakers = {name: Breaker(monotonic) for name in brokers}
 
     def put(self, effect: Effect) -> None:
-        """Queue an effect in its lane."""
+        """Queue an effect in its lane; the newest change of an order when its turn has come."""
+        order = effect.order
+        if effect.kind == "modify":
+            self._put_change(effect)
+            return
+        if effect.kind == "cancel":
+            self._changes.pop(order.order_id, None)  # what goes is not changed before
+        self._queue(effect)
+
+    def _queue(self, effect: Effect) -> None:
         order = effect.order
         # An exit must not wait for an entry that hangs, so exits and withdrawals have a lane of their own;
         # the engine lets an entry follow an exit only once that is confirmed.
@@ -98,6 +116,27 @@ class Worker:
         if lane not in self._tasks:
             self._tasks[lane] = asyncio.create_task(self._run(lane, queue), name=f"lane {'/'.join(lane)}")
 
+    def _put_change(self, effect: Effect) -> None:
+        order = effect.order
+        self._changes[order.order_id] = effect
+        lane = (order.account_group, order.account, order.root, f"change {order.order_id}")
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.create_task(self._change(lane, order), name=f"lane {'/'.join(lane)}")
+
+    async def _change(self, lane: Lane, order: Order) -> None:
+        """Let the newest change of an order go when it may: until then no exit waits behind it."""
+        try:
+            await asyncio.sleep(max(0.0, self._changed_at.get(order.order_id, 0.0) + CHANGE_S - monotonic()))
+            if budget := self.budgets.get(order.account_group):
+                await budget.turn(entry=True, take=False)
+            if effect := self._changes.pop(order.order_id, None):
+                now = monotonic()
+                late = {name: at for name, at in self._changed_at.items() if now - at < CHANGE_S}
+                self._changed_at = {**late, order.order_id: now}
+                self._queue(effect)
+        finally:
+            self._tasks.pop(lane, None)
+
     async def look_up(self, orders: Iterable[Order]) -> None:
         """Ask once, beside the lanes, how orders stand, and report what is known.
 
@@ -106,7 +145,7 @@ class Worker:
         """
         for order in orders:
             with patiently():
-                report = await self._ask(self.brokers[order.account_group].find, order)
+                report = await self._look(self.brokers[order.account_group].find, order)
             if report.outcome not in ("unknown", "not_found"):
                 await self._send(evolve(report, call="find"))
 
@@ -188,7 +227,7 @@ class Worker:
         """Ask for what changes an order, and again while a busy broker does nothing of it; for a while."""
         passed = timedelta()
         while True:
-            report = await self._ask(call, order)
+            report = await (self._look(call, order) if patient.get() else self._ask(call, order))
             if report.pause_s is None:
                 return report
             pause_s = max(report.pause_s, LEAST_PAUSE_S)
@@ -196,6 +235,11 @@ class Worker:
             if passed > self._busy:
                 return evolve(report, pause_s=None)
             await asyncio.sleep(pause_s)
+
+    async def _look(self, call: Ask, order: Order) -> Report:
+        """Look one order up after the other, exits beside entries: one made of several requests gets done."""
+        async with self._lookups[order.account_group, order.leg is Leg.OPEN]:
+            return await self._ask(call, order)
 
     async def _barred(self, order: Order, age: timedelta) -> Report | None:
         """Wait for an entry's turn in its broker's budget, while it is young; says what bars it."""
@@ -206,7 +250,8 @@ class Worker:
             reason = "the broker has stopped answering; entries wait until it answers again"
             return Report(order_id=order.order_id, outcome="failed", reason=reason)
         left_s = (self._max_age - age).total_seconds()
-        if pause := await self.budgets[order.account_group].turn(entry=True, within_s=left_s):
+        budget, take = self.budgets[order.account_group], order.account_group in self._counts
+        if pause := await budget.turn(entry=True, within_s=left_s, take=take):
             reason = f"the broker's budget of requests lets it go in {pause:.0f} s, when it would be too old"
             return Report(order_id=order.order_id, outcome="expired", reason=reason)
         return None
@@ -228,7 +273,7 @@ class Worker:
 
         One that the broker had confirmed before is not on its way: that it is gone is known sooner.
         """
-        pause, passed = 0.5, 0.0
+        pause, passed, began = 0.5, 0.0, monotonic()
         doubtful = order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
         settle_s = self._settle_s if doubtful else min(self._settle_s, GONE_S)
         while True:
@@ -236,7 +281,7 @@ class Worker:
                 report = await self._insisting(broker.find, order)
             if report.outcome not in ("unknown", "not_found"):
                 return report
-            if passed >= settle_s:
+            if max(passed, monotonic() - began) >= settle_s:
                 return report
             await asyncio.sleep(pause)
             passed, pause = passed + pause, min(2 * pause, 5.0)
@@ -245,7 +290,7 @@ class Worker:
         """Ask the broker once; whatever goes wrong means that no answer came, unless nothing was sent."""
         group = order.account_group
         if not sends or order.leg is not Leg.OPEN:  # an entry has waited for its turn before
-            await self.budgets[group].turn(entry=False)
+            await self.budgets[group].turn(entry=patient.get(), take=group in self._counts)
         entry = sends and order.leg is Leg.OPEN
         try:
             async with asyncio.timeout(self._timeout_s):

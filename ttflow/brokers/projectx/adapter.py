@@ -25,6 +25,7 @@ from ttflow.brokers.base import (
     Told,
     before_it_leaves,
 )
+from ttflow.brokers.budget import Budget
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.projectx.accounts import Accounts
 from ttflow.brokers.projectx.closing import Closing
@@ -120,6 +121,11 @@ class ProjectX:
             link=lambda up, reason: self._say(Link(up=up, reason=reason)),
         )
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """What counts the requests that leave."""
+        return self.session.budget
 
     # Coming and going
 

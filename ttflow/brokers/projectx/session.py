@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
-from ttflow.brokers.budget import Budget
-from ttflow.brokers.http import Answer, Unreadable, Wire
+from ttflow.brokers.budget import Budget, patient
+from ttflow.brokers.http import TURN_S, Answer, Unreadable, Wire
 from ttflow.brokers.projectx.wire import UNCLEAR, Data, Pace, meaning, refusal
 from ttflow.errors import TtflowError
 from ttflow.settings.sections import TopstepX as Credentials
@@ -29,10 +29,6 @@ PER_MINUTE = 200
 
 LOOKS = ("Account/search", "Order/searchOpen")
 """The calls that a look at what is held begins with: like an entry it leaves half of the budget to others."""
-
-TURN_S = 3.0
-"""How long a request waits for its turn: less than whoever waits for its answer, who could not tell that
-nothing had left."""
 
 
 class Refused(TtflowError):
@@ -57,7 +53,7 @@ class Session:
         self.wire = Wire(address, headers={"Accept": "application/json"}, answer_s=pace.answer_s)
         self._credentials, self._pace, self._clock = credentials, pace, clock
         self._token, self._due, self._ends = "", 0.0, 0.0
-        self._budget = Budget(per_minute, clock)
+        self.budget = Budget(per_minute, clock)
         self._lock = asyncio.Lock()
         self._refusal: SignInError | None = None
 
@@ -153,7 +149,7 @@ class Session:
         SignInError, NotSent where nothing left, and anything else where nobody knows what became of it.
         """
         token = await self._signed_in()
-        waits = entry or call in LOOKS
+        waits = entry or call in LOOKS or patient.get()
         answer = await self._sent(call, body, token, waits=waits)
         if answer.status == 401:
             token = await self._signed_in(instead_of=token)
@@ -161,8 +157,8 @@ class Session:
         return self._judged(call, answer)
 
     async def _sent(self, call: str, body: Mapping[str, Any], token: str, *, waits: bool) -> Answer:
-        if pause := await self._budget.turn(entry=waits, within_s=TURN_S):
-            told = f"{call} was not sent: the {self._budget.per_minute} requests a minute are used up"
+        if pause := await self.budget.turn(entry=waits, within_s=TURN_S):
+            told = f"{call} was not sent: the {self.budget.per_minute} requests a minute are used up"
             raise Busy(f"{told}; the next may go in {pause:.1f} s", pause)
         return await self.wire.ask("POST", f"/api/{call}", body, headers=_bearer(token))
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from urllib.parse import urlsplit
 
 from ttflow.brokers.base import Capabilities, Link, Moved, SignInError, Snapshot, Tell, Told
+from ttflow.brokers.budget import Budget
 from ttflow.brokers.tastytrade.accounts import Accounts
 from ttflow.brokers.tastytrade.events import Events
 from ttflow.brokers.tastytrade.hours import Hours
@@ -50,7 +52,9 @@ def connect(settings: Settings, group_name: str) -> Tastytrade:
     address = group.reached(group_name)
     session = Session(address, settings.credentials.tastytrade, versioned=is_live(address))
     names = [account.name for account in group.accounts]
-    return Tastytrade(session, streamer_of(address), names, currency=group.currency)
+    made = Tastytrade(session, streamer_of(address), names, currency=group.currency)
+    session.wire.budget = Budget(made.capabilities.requests_per_minute, monotonic)
+    return made
 
 
 def is_live(address: str) -> bool:
@@ -115,6 +119,11 @@ class Tastytrade(Orders):
         self._tell: Tell = lambda told: None
         self._heard_at: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def budget(self) -> Budget | None:
+        """What counts the requests that leave; None for an adapter that was not made for a group."""
+        return self._session.wire.budget
 
     # Coming and going
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ttflow.brokers.base import Capabilities, NotSent, Report, Snapshot, Tell, Working, before_it_leaves
+from ttflow.brokers.budget import Budget
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate import wire
 from ttflow.brokers.tradovate.login import Login, shared
@@ -33,7 +34,8 @@ def connect(settings: Settings, group_name: str) -> Tradovate:
     address = group.reached(group_name).rstrip("/")
     if not urlsplit(address).path:
         address += "/v1"
-    return Tradovate(group, shared(address, settings.credentials.tradovate, Pace()))
+    most = Tradovate.capabilities.requests_per_minute
+    return Tradovate(group, shared(address, settings.credentials.tradovate, Pace(), per_minute=most))
 
 
 class Tradovate:
@@ -60,6 +62,11 @@ class Tradovate:
         self.account_ids: frozenset[int] = frozenset()
         self._names = tuple(account.name for account in group.accounts)
         self._watched: frozenset[str] = frozenset()
+
+    @property
+    def budget(self) -> Budget:
+        """What counts the requests that leave, for all groups of the login together."""
+        return self.login.budget
 
     async def open(self, tell: Tell) -> None:
         """Sign in, or share who is; returns when in sync. Raises SignInError for an unknown account too."""

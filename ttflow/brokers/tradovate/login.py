@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ttflow.brokers.base import Link, Moved, SignInError, Tell
+from ttflow.brokers.budget import Budget
 from ttflow.brokers.http import Unreadable
 from ttflow.brokers.tradovate.mirror import Mirror, Seen
 from ttflow.brokers.tradovate.prices import Prices
@@ -41,8 +43,10 @@ class Member(Protocol):
 class Login:
     """A session with its stream, all the orders that it shows, and its prices; open while any member is."""
 
-    def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(
+        self, address: str, credentials: Credentials, pace: Pace, *, per_minute: int | None = None
+    ) -> None:
+        self.pace, self.budget = pace, Budget(per_minute, time.monotonic)
         self._address, self._credentials = address, credentials
         self._members: list[Member] = []
         self._sent: set[str] = set()
@@ -73,7 +77,7 @@ class Login:
             self._members.append(member)
 
     async def _begin(self) -> None:
-        self.session = Session(self._address, self._credentials, self.pace)
+        self.session = Session(self._address, self._credentials, self.pace, self.budget)
         try:
             await self.session.open()
             self.accounts = {str(one["name"]): one for one in await self.session.ask("account/list") or ()}
@@ -297,10 +301,13 @@ def _user_of(accounts: Mapping[str, Mapping[str, Any]]) -> int | None:
 _logins: WeakValueDictionary[tuple[str, Credentials, Pace], Login] = WeakValueDictionary()
 
 
-def shared(address: str, credentials: Credentials, pace: Pace) -> Login:
-    """The login at an address with these credentials: the same one for whoever asks, while anybody has it."""
+def shared(address: str, credentials: Credentials, pace: Pace, *, per_minute: int | None = None) -> Login:
+    """The login at an address with these credentials: the same one for whoever asks, while anybody has it.
+
+    `per_minute` requests may leave in any minute, None for no limit.
+    """
     key = (address, credentials, pace)
     found = _logins.get(key)
     if found is None:
-        found = _logins[key] = Login(address, credentials, pace)
+        found = _logins[key] = Login(address, credentials, pace, per_minute=per_minute)
     return found

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
-from ttflow.brokers.budget import patient
+from ttflow.brokers.budget import Budget, patient
 from ttflow.brokers.http import Answer, Unreadable, Wire, written
 from ttflow.brokers.tradovate.wire import moment, refusal
 from ttflow.errors import TtflowError
@@ -78,8 +78,10 @@ class Session:
     `market_token` opens the market data, as long as the session does; None for a user who has none.
     """
 
-    def __init__(self, address: str, credentials: Credentials, pace: Pace) -> None:
-        self.wire = Wire(address, answer_s=pace.answer_s)
+    def __init__(
+        self, address: str, credentials: Credentials, pace: Pace, budget: Budget | None = None
+    ) -> None:
+        self.wire = Wire(address, answer_s=pace.answer_s, budget=budget)
         self.user_id: int | None = None
         self.market_token: str | None = None
         self._credentials, self._pace = credentials, pace
