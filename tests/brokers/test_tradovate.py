@@ -55,8 +55,8 @@ def test_the_adapter_is_found_by_its_name_where_the_group_can_sign_in():
 def test_groups_with_the_same_credentials_share_one_session():
     async def work(at):
         groups = {"a": {}, "b": {"accounts": ({"name": "DEMO12345"},)}}
-        first = await at.opened("a", **groups)
-        second = await at.opened("b", **groups)
+        first = await at.opened("a", a=groups["a"])
+        second = await at.opened("b", b=groups["b"])
         await first.submit(one := order())
         await at.ended(one, "filled")
         await first.close()
@@ -74,7 +74,7 @@ def test_groups_with_the_same_credentials_share_one_session():
 def test_a_group_that_may_not_come_in_takes_the_session_from_nobody():
     async def work(at):
         groups = {"a": {}, "b": {"accounts": ({"name": "PA-1"},)}}
-        good, bad = at.broker("a", **groups), at.broker("b", **groups)
+        good, bad = at.broker("a", a=groups["a"]), at.broker("b", b=groups["b"])
         opened = await asyncio.gather(
             bad.open(at.told.append), good.open(at.told.append), return_exceptions=True
         )

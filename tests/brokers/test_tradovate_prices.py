@@ -87,7 +87,7 @@ def test_groups_with_the_same_credentials_share_one_line_and_each_hears_what_it_
         groups = {"a": {}, "b": {"accounts": ({"name": "DEMO12345"},)}}
         heard = {"a": [], "b": []}
         for name in groups:
-            broker = at.broker(name, **groups)
+            broker = at.broker(name, **{name: groups[name]})
             await broker.open(heard[name].append)
             await broker.watch(ES if name == "a" else ES | MNQ)
         await at.until(lambda: subscribed(at) == [{"ESZ6", "MNQZ6"}])
