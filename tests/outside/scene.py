@@ -111,9 +111,7 @@ def hurry(patch: Patch, *, every_s: float = 0.2, silence_s: float = 0.6) -> None
     patch(
         tradovate_adapter,
         "Pace",
-        partial(
-            tradovate.Pace, beat_s=0.1, silence_s=silence_s, retry_s=0.02, settle_s=0.3, look_s=0.1
-        ),
+        partial(tradovate.Pace, beat_s=0.1, silence_s=silence_s, retry_s=0.02, settle_s=0.3, look_s=0.1),
     )
     patch(
         projectx_adapter,
