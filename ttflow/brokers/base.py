@@ -231,7 +231,8 @@ class Broker(Protocol):
     async def find(self, order: Order) -> Report:
         """Look the order up by its `order_id`, with all its fills.
 
-        `not_found` only where the broker says so, and then with the account's `net` of the order's root.
+        `not_found` only where the broker says so, and then with the account's `net` of the order's root;
+        without it where the order may yet have done its work, so that a person has to look.
         """
         ...
 
