@@ -512,6 +512,7 @@ MANY = {
     "live": {"broker": "scripted", "live": True, "strategies": ("one",), "limits": {"quantity": 5}},
     "firm": {
         "broker": "scripted",
+        "accounts": ({"name": "at the firm"},),
         "live": True,
         "sides": "both",
         "firm": "topstep",

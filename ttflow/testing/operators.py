@@ -26,7 +26,7 @@ from ttflow.operators.bare import guarded
 from ttflow.operators.core import Meter, Operator, Piece, Step, held
 from ttflow.testing.tickets import tickets as some_tickets
 from ttflow.ticket import Status, Ticket
-from ttflow.words import encode
+from ttflow.words import to_dict
 
 _CLOCKS = {"now", "utcnow", "today"}
 
@@ -125,10 +125,8 @@ def _says_why(operator: Operator, ticket: Ticket, after: Ticket, *, failed: bool
         raise _broken(operator, f"sized a ticket to {after.quantity}", remedy, ticket)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error"
-            )  # a value of the wrong kind is written all the same, with a warning
-            encode(after)
+            warnings.simplefilter("error")  # of a value of the wrong kind there is only a warning
+            to_dict(after)
     except Exception as error:
         remedy = "give reasons and notes as text"
         raise _broken(operator, f"made what can't be written ({error})", remedy, ticket) from error
