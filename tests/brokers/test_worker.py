@@ -687,3 +687,17 @@ def test_nothing_is_asked_of_a_broker_before_it_is_connected(kind):
     carried_out(broker, [(kind, order())], ready=ready)
 
     assert broker.heard == [("ready", "desk"), (kind, "tt-1")]
+
+
+def test_a_look_at_orders_whose_end_nobody_tells_leaves_half_of_the_budget_to_the_rest():
+    waits = []
+    broker = Scripted(find=lambda one: waits.append(patient.get()) or accepted(one))
+
+    async def main():
+        worker = Worker({"desk": broker}, keep_nothing, Clock(order().submitted_at))
+        await worker.look_up([order(leg=Leg.STOP_LOSS)])
+        await worker.stop()
+
+    asyncio.run(main())
+
+    assert waits == [True]
