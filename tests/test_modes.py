@@ -476,3 +476,19 @@ def backtested(at, net, number):
         net_pnl=Decimal(net),
         mode="backtest",
     )
+
+
+def test_what_the_rule_left_live_is_sent_to_paper_where_no_group_is_live_any_more():
+    walk = live()
+    for mode in ("live", "auto"):
+        walk.command("mode", strategy="walker", mode=mode)
+    run(walk, LOSES, times=12)
+    known = walk.desk.engine.state.strategies["walker"]
+    assert (known.mode, known.pinned) == ("live", False)
+
+    walk.settings = live({"least": 10, "dwell_h": 0, "max_changes_per_day": 9}, live=False).settings
+    walk.start()
+    walk.snapshot({}, account="a1")
+    episode(walk, 95)
+
+    assert walk.desk.engine.state.strategies["walker"].mode == "paper"

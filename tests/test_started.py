@@ -11,12 +11,16 @@ from ttflow.testing import Walk
 from ttflow.ticket import Status
 
 
-def live(*can, **group):
-    """A walk with one live group at a connected broker, in which `walker` holds two."""
+def live(*can, told=True, **group):
+    """A walk with one live group at a connected broker, in which `walker` holds two.
+
+    `told` says whether the broker has told what the account holds.
+    """
     given = {"broker": "scripted", "live": True, "strategies": ("walker",), "sides": "both", **group}
-    told = {"secrets": ("a-webhook-secret",), "groups": {"desk": given}, "flow": {"expire_s": 0}}
-    walk = Walk(Settings.model_validate(told), connected=("desk",), can=can)
-    walk.snapshot({}, equity=50_000)
+    settings = {"secrets": ("a-webhook-secret",), "groups": {"desk": given}, "flow": {"expire_s": 0}}
+    walk = Walk(Settings.model_validate(settings), connected=("desk",), can=can)
+    if told:
+        walk.snapshot({}, equity=50_000)
     buy(walk, 2)
     walk.filled(walk.orders()[-1], 100)
     return walk
@@ -185,3 +189,12 @@ def test_what_was_opened_since_the_last_flat_by_time_is_kept():
     wait(walk, 6)
 
     assert sent(walk) == []
+
+
+def test_a_broker_that_never_told_anything_of_an_account_is_not_waited_for():
+    walk = live(told=False)
+    started(walk)
+
+    leave(walk)
+
+    assert sent(walk) == [("submit", Leg.CLOSE, 2)]
