@@ -944,3 +944,14 @@ def test_a_group_whose_name_begins_with_paper_is_in_the_demo_environment_unless_
     assert group.reached("paper_tradovate") == "https://demo.tradovateapi.com/v1"
     assert group.reached("apex") == "https://live.tradovateapi.com/v1"
     assert Group(broker="tradovate", environment="live").where("paper_tradovate") == "live"
+
+
+def test_settings_that_a_journal_holds_are_read_though_two_groups_name_one_account():
+    group = {"broker": "tradovate", "live": True, "accounts": ({"name": "one"},)}
+    told = {"secrets": ("a-webhook-secret",), "groups": {"first": group, "second": {**group, "live": False}}}
+    written = json.loads(json.dumps(Settings.model_validate(told).deciding()))
+    written["groups"]["second"]["live"] = True
+
+    assert Settings.from_public(written).groups["second"].live
+    with pytest.raises(ValidationError, match="one is an account of the group first"):
+        Settings.model_validate({**told, "groups": {"first": group, "second": group}})

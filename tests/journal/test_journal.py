@@ -353,6 +353,27 @@ def test_an_older_journal_lets_go_of_the_indexes_that_nobody_uses(using, path):
     other.close()
 
 
+def test_an_older_journal_lets_go_of_snapshots_that_are_shaped_otherwise(using, path):
+    async def work(journal):
+        kept = await journal.keep(Kind.ALERT, "1")
+        await journal.record(filled(kept))
+        await journal.checkpoint(decided(kept, Change("whatever", TicketRow(kept.seq, "1"))))
+
+    using(work)
+    other = sqlite3.connect(path)
+    other.execute("DELETE FROM _sqlite_migrations WHERE name = '0005_books_by_contract'")
+    other.execute("PRAGMA user_version = 4")
+    other.commit()
+    other.close()
+
+    async def again(journal):
+        with journal.reader() as reader:
+            assert reader.latest_checkpoint() is None
+            assert len(list(reader.decisions(0))) == 1
+
+    using(again)
+
+
 def test_the_hot_lookups_use_an_index(using, path):
     async def work(journal):
         await journal.keep(Kind.ALERT, "1", explicit_id="x")

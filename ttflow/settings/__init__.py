@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
 
 from ttflow.settings.accounts import check_accounts
 from ttflow.settings.fields import (
@@ -146,8 +146,9 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _trades_no_account_twice(self) -> Self:
-        check_accounts(self.groups)
+    def _trades_no_account_twice(self, info: ValidationInfo) -> Self:
+        if info.context != _RECORDED:  # a journal of before can still be read, and replayed
+            check_accounts(self.groups)
         return self
 
     @model_validator(mode="after")
@@ -221,8 +222,10 @@ class Settings(Section):
         values["notify"] = unknown_addresses(values.get("notify", {}), _UNKNOWN.get_secret_value())
         credentials = values.get("credentials", {})
         values["credentials"] = {key: dict.fromkeys(names, _UNKNOWN) for key, names in credentials.items()}
-        return cls.model_validate(values)
+        return cls.model_validate(values, context=_RECORDED)
 
+
+_RECORDED = "recorded"
 
 _DECIDING = (
     "contracts",
