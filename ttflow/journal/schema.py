@@ -334,7 +334,7 @@ def _add_what_no_broker_has_told(db: Database) -> None:
 
 @migrations(name="0005_books_by_contract")
 def _add_what_books_hold_by_contract(db: Database) -> None:
-    """Snapshots of the state go: what they hold of accounts is shaped otherwise; the decisions have it all."""
+    """Snapshots of the state go: accounts stand in them in another shape; the decisions have it all."""
     catch_up(db)
     db.execute("DELETE FROM checkpoints")
 
