@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from ttflow import desk as desk_module
+from ttflow import outside as outside_module
 from ttflow.alert import parse_alert
 from ttflow.brokers.worker import Worker
 from ttflow.desk import Desk
@@ -56,7 +56,7 @@ def journal(tmp_path):
 @pytest.fixture
 def using(journal, monkeypatch):
     """Start a desk, give it to a coroutine function, stop it; returns what that returned."""
-    monkeypatch.setattr(desk_module, "Worker", partial(Worker, timeout_s=2, settle_s=0))
+    monkeypatch.setattr(outside_module, "Worker", partial(Worker, timeout_s=2, settle_s=0))
 
     def use(work, *, broker=None, flow=None, **given):
         async def main():

@@ -25,8 +25,8 @@ FLOORS = {
     1: "book calendars clock engine firms flow frames graph hub operators simulator sizing stats story tap",
     2: "brokers gate guard journal logs notify prices redaction webhook",
     3: "access answering client dashboard notebook plots standing",
-    4: "__main__ api builtin cli controls deciding demo desk fakes recovery rerun server stream terminal "
-    "testing vigil",
+    4: "__main__ api builtin cli controls deciding demo desk fakes outside recovery rerun server stream "
+    "terminal testing vigil",
 }
 PLACES = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ttflow import builtin, deciding
-from ttflow import desk as desk_module
 from ttflow import operators as ops
+from ttflow import outside as outside_module
 from ttflow.alert import parse_alert
 from ttflow.brokers.worker import Worker
 from ttflow.desk import Desk
@@ -167,7 +167,7 @@ class Story:
 
 @asynccontextmanager
 async def quick_worker():
-    with patch.object(desk_module, "Worker", partial(Worker, timeout_s=2, settle_s=0)):
+    with patch.object(outside_module, "Worker", partial(Worker, timeout_s=2, settle_s=0)):
         yield
 
 

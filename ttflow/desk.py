@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.book.record import Figures
-from ttflow.book.rows import Severity
-from ttflow.brokers import Broker, Keeper, Report, Worker
-from ttflow.brokers.base import connect
-from ttflow.controls import Controls
+from ttflow.brokers import Broker
 from ttflow.deciding import STOPPED, Decider
 from ttflow.engine import Engine, Ids
-from ttflow.errors import JournalError, RequestError
+from ttflow.errors import RequestError
 from ttflow.flow import Flow
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal
@@ -37,6 +33,7 @@ from ttflow.journal.journal import utc_now
 from ttflow.masking import mask_secrets
 from ttflow.notify import Notifier, Told
 from ttflow.order import OrderStatus
+from ttflow.outside import Outside, compact
 from ttflow.prices import Conflation, parse_price, read_csv
 from ttflow.recovery import recover
 from ttflow.settings import Settings
@@ -54,11 +51,9 @@ FlowFunction = Callable[[Flow, "Desk"], Flow]
 Listener = Callable[[int, str], None]
 
 _RECORDED = ("flow", "groups", "limits", "strategies")  # the settings that a flow may read, from each start
-_LONG_S = 60.0  # for how long a broker has to want to be left alone to be worth a notice
-_TOLD_AT_ONCE = 100  # notices that nobody waits for, on their way into the journal; further ones are logged
 
 
-class Desk(Controls):
+class Desk(Outside):
     """The whole of a running desk.
 
     `flow` is a function of the tickets' flow and this desk, the built-in one by default. `brokers` gives
@@ -74,29 +69,18 @@ class Desk(Controls):
         brokers: Mapping[str, Broker] | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__()
-        self.settings = self._given = settings or Settings()
+        super().__init__(settings or Settings(), brokers or {}, clock)
+        self._given = self.settings
         self.flow_function = flow or builtin.flow
-        self.clock = clock
-        self.brokers = connect(self.settings, brokers or {})
         self.tickets, self.fills, self.prices = Flow("tickets"), Flow("fills"), Flow("prices")
         self.engine = Engine(self.settings, self._build, connected=self._able())
-        self.fatal: Exception | None = None
         self.on_fatal: Callable[[Exception], None] | None = None
         self._listeners: list[Listener] = []
         self._forks: list[Fork] = []
         self.notifier: Notifier | None = None
-        self._telling: set[asyncio.Task[None]] = set()
-        self._lost: dict[str, datetime] = {}
-        self._alone_until: dict[str, datetime] = {}
-        self._stopping = False
         self._conflation = Conflation(self._keep_prices)
-        self._filled: Counter[str] = Counter()
 
-    journal: Journal
     decider: Decider
-    worker: Worker
-    keepers: dict[str, Keeper]
 
     def _build(self, alerts: Flow) -> Flow:
         if hasattr(self, "engine"):  # a recorded start brought others in force: the flow is built from those
@@ -119,15 +103,7 @@ class Desk(Controls):
         try:
             self._loop = asyncio.get_running_loop()
             self.reader = self.journal.reader()
-            self.keepers = {name: self._keeper(name, broker) for name, broker in self.brokers.items()}
-            self.worker = Worker(
-                self.brokers,
-                self._report,
-                self.clock,
-                silent=self._silent,
-                left_alone=self._left_alone,
-                ready=self._connected,
-            )
+            self._connect()
             self.decider = Decider(
                 self.engine, self.journal, self.clock, leave=self.worker.put, publish=self._publish
             )
@@ -138,9 +114,7 @@ class Desk(Controls):
                 self.listen(notifier.hear)  # what was decided in an earlier life is not heard
             await self._recover()
             await self._started()
-            for name, keeper in self.keepers.items():
-                if self.settings.groups[name].live or self.engine.watched_at(name):
-                    keeper.start()  # elsewhere nothing is traded: a session there would be one too many
+            self._sign_in()
         except BaseException:
             await self.stop()
             raise
@@ -162,47 +136,6 @@ class Desk(Controls):
         }
         await self._keep_and_decide(Kind.START, raw)
 
-    def _keeper(self, group: str, broker: Broker) -> Keeper:
-        return Keeper(
-            group,
-            broker,
-            send=self._report,
-            tell=self._snapshot,
-            price=self.see_price,
-            link=self.link,
-            watched=self.engine.watched_at,
-            fills=self._filled.__getitem__,
-            left_alone=self._left_alone,
-            doubted=self.engine.doubted_at,
-            look_up=self._look_up,
-        )
-
-    async def _look_up(self, group: str) -> None:
-        """Ask what became of what is on its way at a group's broker."""
-        await self.worker.look_up(self.engine.going_at(group))
-
-    async def _connected(self, group: str) -> None:
-        await self.keepers[group].opened.wait()
-
-    async def _snapshot(self, told: Mapping[str, Any]) -> None:
-        await self.journal.keep(Kind.REPORT, _compact({"snapshot": told}))
-
-    def _silent(self, group: str, reason: str) -> None:
-        text = f"{group}: the broker has stopped answering ({reason}); no entry goes there until it answers."
-        self.tell("breaker", "critical", text)
-
-    def _left_alone(self, group: str, reason: str, seconds: float) -> None:
-        """Tell, once for each time, that a broker wants to be left alone for long."""
-        now = self.clock()
-        if seconds < _LONG_S or now < self._alone_until.get(group, now):
-            return
-        self._alone_until[group] = now + timedelta(seconds=seconds)
-        told = f"{group}: the broker wants to be left alone ({reason.rstrip('.')}). No entry goes there"
-        self.tell("breaker", "critical", f"{told} meanwhile; exits are tried again until they are done.")
-
-    def _able(self) -> dict[str, frozenset[str]]:
-        return {name: broker.capabilities.names for name, broker in self.brokers.items()}
-
     async def stop(self) -> None:
         """Stop the lanes, write what has queued, and close the journal; as safe as a crash, and quieter."""
         self._stopping = True
@@ -213,8 +146,7 @@ class Desk(Controls):
             self.decider.stop()
         await self._conflation.stop()
         if begun:
-            await self.worker.stop()
-            await asyncio.gather(*(keeper.stop() for keeper in self.keepers.values()))
+            await self._disconnect()
             self.decider.finish()
         await self.journal.close()
         if begun:
@@ -278,38 +210,6 @@ class Desk(Controls):
         await self.decided(receipt.seq)
         return receipt
 
-    def tell(self, kind: str, severity: Severity, text: str) -> None:
-        """Give a notice without waiting for it; where it can't be kept, it is logged."""
-        if self._stopping or len(self._telling) >= _TOLD_AT_ONCE:
-            log.warning("a notice is not kept: %s", text)
-            return
-        task = self._loop.create_task(self._tell(kind, severity, text))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell(self, kind: str, severity: Severity, text: str) -> None:
-        try:
-            await self.notice(kind, severity, text)
-        except (JournalError, RequestError) as error:
-            log.warning("a notice is not kept: %s (%s)", text, error)
-
-    def link(self, group: str, up: bool, reason: str = "") -> None:
-        """Hear from a connector that a group's connection was lost (with the reason) or is back; never waits.
-
-        Only a change is noticed, and the first word that it is up is none.
-        """
-        if up == (group not in self._lost) or group not in self.settings.groups:
-            return
-        given = self.settings.groups[group]
-        connection = f"{group}: the connection to {given.broker} is"
-        if up:
-            said = f"{connection} back; it was lost at {self._lost.pop(group):%H:%M:%S} UTC."
-        else:
-            self._lost[group] = self.clock()
-            why = f" ({reason.rstrip('.')})" if reason else ""
-            said = f"{connection} lost{why}. What is on its way there is looked up when it is back."
-        self.tell("connection", "critical" if given.live else "warning", said)
-
     def see_price(self, symbol: str, price: object) -> None:
         """Tell the desk a price, without waiting; raises RequestError for what is no price."""
         self._conflation.put({symbol: parse_price(price)}).add_done_callback(_told)
@@ -341,30 +241,14 @@ class Desk(Controls):
         return count
 
     async def _keep_prices(self, prices: Mapping[str, list[str]]) -> int:
-        return (await self.journal.keep(Kind.PRICE, _compact({"prices": prices}))).seq
-
-    async def _report(self, report: Report) -> None:
-        """Journal what a broker said; a journal that can't be written now is tried again until it can."""
-        if report.fills and (order := self.engine.state.orders.get(report.order_id)):
-            self._filled[order.account_group] += 1
-        pause = 0.1
-        while True:
-            try:
-                await self.journal.keep(Kind.REPORT, report.to_json())
-                return
-            except JournalError as error:
-                if not self.journal.healthy and self.fatal:
-                    return
-                log.warning("a broker's report waits for the journal: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 2.0)
+        return (await self.journal.keep(Kind.PRICE, compact({"prices": prices}))).seq
 
     async def command(self, data: Mapping[str, Any]) -> int:
         """Keep a command; returns its seq, once decided."""
         return await self._keep_and_decide(Kind.COMMAND, data)
 
     async def _keep_and_decide(self, kind: Kind, data: Mapping[str, Any]) -> int:
-        item = await self.journal.keep(kind, _compact(data))
+        item = await self.journal.keep(kind, compact(data))
         await self.decided(item.seq)
         return item.seq
 
@@ -453,27 +337,8 @@ class Desk(Controls):
             return "failing"
         return "degraded" if self.unknown else "ok"
 
-    def brokers_state(self) -> dict[str, str]:
-        """The state of each group's broker.
-
-        `simulator`; `not configured` (no credentials); `not live` (configured, and not signed in to); or
-        `connecting`, `connected`, `lost`, `refused` (it lets us not in).
-        """
-        return {
-            name: self.keepers[name].state
-            if name in self.brokers
-            else "simulator"
-            if group.broker == "simulator"
-            else "not configured"
-            for name, group in sorted(self.settings.groups.items())
-        }
-
 
 def _told(task: asyncio.Task[int]) -> None:
     """Log prices that could not be kept: nobody waits for them, and newer ones come."""
     if not task.cancelled() and task.exception():
         log.warning("prices could not be kept, and are lost: %s", task.exception())
-
-
-def _compact(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False)

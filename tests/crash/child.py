@@ -23,7 +23,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from ttflow import desk as desk_module
+from ttflow import outside as outside_module
 from ttflow import webhook
 from ttflow.brokers import NotSent, Report, tradovate, worker
 from ttflow.deciding import Decider
@@ -230,10 +230,10 @@ def desk_at(journal: str, broker: str) -> Desk:
     """A desk whose live group is at the broker of `outside.py`, or at `tradovate ADDRESS`."""
     _, _, address = broker.partition(" ")
     if not address:
-        desk_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.0)
+        outside_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.0)
         return Desk(settings(journal), brokers={"outside": Outside(broker)})
     # A lookup waits for the connection; the budget of a real broker would make the harness wait for minutes.
-    desk_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.5)
+    outside_module.Worker = partial(worker.Worker, timeout_s=2.0, settle_s=0.5)
     tradovate.Tradovate.capabilities = evolve(tradovate.Tradovate.capabilities, requests_per_minute=None)
     return Desk(at_tradovate(journal, address))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from ttflow import desk as desk_module
+from ttflow import outside as outside_module
 from ttflow.brokers import Keeper, Worker, projectx, tastytrade, tradovate, worker
 from ttflow.brokers.projectx import adapter as projectx_adapter
 from ttflow.brokers.projectx import session as projectx_session
@@ -105,9 +105,9 @@ def hurry(patch: Patch, *, every_s: float = 0.2, silence_s: float = 0.6) -> None
     minute's budget of requests would be used up in seconds, so the budgets are lifted; that they are kept to
     is tested with each adapter.
     """
-    patch(desk_module, "Worker", partial(Worker, timeout_s=2.0, settle_s=0.3, busy_s=5.0))
+    patch(outside_module, "Worker", partial(Worker, timeout_s=2.0, settle_s=0.3, busy_s=5.0))
     patch(worker, "LEAST_PAUSE_S", 0.1)
-    patch(desk_module, "Keeper", partial(Keeper, every_s=every_s, busy_s=every_s))
+    patch(outside_module, "Keeper", partial(Keeper, every_s=every_s, busy_s=every_s))
     patch(
         tradovate_adapter,
         "Pace",

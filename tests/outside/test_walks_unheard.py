@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from outside.scene import PROJECTX, TRADOVATE, VENUES, play
-from ttflow import desk as desk_module
+from ttflow import outside as outside_module
 from ttflow.brokers import Keeper, keeper
 from ttflow.brokers.base import NotSent
 from ttflow.words import OrderType
@@ -20,7 +20,7 @@ from ttflow.words import OrderType
 @pytest.fixture(autouse=True)
 def seldom_asked(short_intervals, monkeypatch):
     pace = {"every_s": 60.0, "busy_s": 60.0, "again_s": 1.5, "calm_s": 0.05}
-    monkeypatch.setattr(desk_module, "Keeper", partial(Keeper, **pace))
+    monkeypatch.setattr(outside_module, "Keeper", partial(Keeper, **pace))
     monkeypatch.setattr(keeper, "STEP_S", 0.2)
     monkeypatch.setattr(keeper, "CALM_MOST_S", 0.4)
 
