@@ -1,7 +1,8 @@
 """Deciding: what was kept is decided in the order of its seq, and what was decided is done once committed.
 
-The one rule: nothing of a decision leaves before its commit. In a burst acknowledging goes first, for a while
-that nobody notices. Everything here belongs to the thread of one event loop.
+The one rule: nothing of a decision leaves before its commit. Acknowledging goes first: what is decided is
+decided in the time that it leaves, or once it has waited too long. Everything here belongs to the thread of
+one event loop.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ from ttflow.journal import Journal
 
 log = logging.getLogger("ttflow.desk")
 
-PATIENCE_S, REST_S = 0.1, 0.005
-"""How long decisions may wait while a burst of alerts is acknowledged, and the pause that ends a burst."""
+QUIET = 3
+"""How many turns of the loop that keep nothing new end a burst; what was kept is acknowledged by then."""
 
-LOT, FEW, BACKLOG = 64, 8, 500
-"""How many inputs are decided in one turn of the loop; how many are no burst yet; and of how many one is
-decided in every turn all the same."""
+PATIENCE_S = 2.0
+"""How long a decision waits at most for a burst to end. TradingView gives up on an alert that nobody has
+acknowledged within 3 s; who decides meanwhile acknowledges half as many."""
+
+SLICE_S, LONGEST_S = 0.003, 0.25
+"""How long is decided between two looks for new alerts, and how long at most where decisions are late."""
+
+GLANCE_S = 0.001
+"""How long the loop rests at a time while the journal commits, which needs Python's lock."""
 
 CHECKPOINT = 5000
 """How many inputs are between two snapshots of the state."""
@@ -58,12 +65,12 @@ class Decider:
         self.timer: asyncio.TimerHandle | None = None
         self.ticking: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._pending: deque[tuple[Input, Alert | None]] = deque()
+        self._pending: deque[tuple[Input, Alert | None, float]] = deque()  # and since when
         self._effects: dict[int, tuple[Effect, ...]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._draining = False
         self._since_checkpoint = 0
-        self._decided_at = self._kept_at = 0.0
+        self._quiet = 0  # how many turns of the loop have kept nothing new
         journal.on_kept, journal.on_recorded = self._kept, self._written
 
     @property
@@ -116,42 +123,45 @@ class Decider:
     # From kept to decided
 
     def _kept(self, inputs: Sequence[Input]) -> None:
-        self._kept_at = self._loop.time()
-        if not self._pending:
-            self._decided_at = self._kept_at
-        self._pending.extend((item, self.parsed.get(item.raw)) for item in inputs)
+        now = self._loop.time()
+        self._quiet = 0
+        self._pending.extend((item, self.parsed.get(item.raw), now) for item in inputs)
         self._schedule()
 
     def _schedule(self) -> None:
         if self._pending and not self._draining:
             self._draining = True
-            self._loop.call_soon(self._turn)
+            if self.journal.keeping:
+                self._loop.call_later(GLANCE_S, self._turn)
+            else:
+                self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Decide some of what waits. Acknowledging goes first, but for no longer than `PATIENCE_S`."""
+        """Decide some of what waits, where nothing new comes or the first has waited too long."""
         self._draining = False
         if self.over:
             return  # `finish` decides what waits; the journal may be closed when a late turn comes
-        now = self._loop.time()
-        burst = len(self._pending) > FEW and now - self._kept_at < REST_S
-        late = now - self._decided_at > PATIENCE_S
-        most = LOT if late or not (burst or self.journal.keeping) else 0
-        for _ in range(min(len(self._pending), most + len(self._pending) // BACKLOG)):
-            self._drain()
-        if most:
-            self._decided_at = now
+        now, self._quiet = self._loop.time(), self._quiet + 1
+        late_s = now - self._pending[0][2] - PATIENCE_S
+        if late_s > 0:
+            self._drain_until(now + min(late_s, LONGEST_S))
+        elif self._quiet > QUIET:
+            self._drain_until(now + SLICE_S)
         if self._effects:
             self.journal.hand_over()  # an order waits for this commit; other decisions can wait for inputs
-        if not self._pending:
-            self._wind()
-        elif most:
+        if self._pending:
             self._schedule()
-        else:  # the loop rests meanwhile: the journal's thread needs Python's lock
-            self._draining = True
-            self._loop.call_later(REST_S, self._turn)
+        else:
+            self._wind()
+
+    def _drain_until(self, end: float) -> None:
+        """Decide until then, one at least."""
+        self._drain()
+        while self._pending and self._loop.time() < end:
+            self._drain()
 
     def _drain(self) -> None:
-        item, alert = self._pending.popleft()
+        item, alert, _ = self._pending.popleft()
         applied = self.engine.apply(item, alert)
         self._write(applied)
         self._since_checkpoint += 1
