@@ -148,6 +148,20 @@ class Book(RuleBasedStateMachine):
             assert targets <= abs(ledger.position)
 
     @invariant()
+    def what_waits_for_a_time_or_follows_the_price_is_what_looking_at_everything_finds(self):
+        state, ledgers = self.state, self.state.ledgers.values()
+        times = [at for order in state.orders.values() for at in (order.expires_at, order.wakes_at)]
+        times += [ticket.until for ticket in state.tickets.values()]
+        times += [account.unseen_since for account in state.accounts.values()]
+        times += [firm.due for firm in state.firms.values()]
+        times += [ledger.leave_by for ledger in ledgers]
+        times += [ledger.flattening.until for ledger in ledgers if ledger.flattening]
+        times += [ledger.bracket.refused_at for ledger in ledgers if ledger.bracket]
+        assert state.waits_until == min(filter(None, times), default=None)
+        moving = {ledger.key for ledger in ledgers if ledger.bracket and ledger.bracket.follows}
+        assert {ledger.key for ledger in state.following()} == moving
+
+    @invariant()
     def every_alert_has_one_ticket_for_each_account_it_concerns(self):
         counts = Counter(
             (ticket.seq, ticket.account.removesuffix("~paper")) for ticket in self.walk.tickets()

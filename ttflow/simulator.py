@@ -31,6 +31,8 @@ def execute(
 
     `resting`: the order stood in the book before this price came, so a limit fills at its own level.
     """
+    if not met(order, price):
+        return None
     match order.type:
         case OrderType.MARKET:
             return Execution(_slipped(order.side, price, kind, slippage), price)
@@ -39,17 +41,29 @@ def execute(
         case OrderType.STOP:
             return _stop(order, price, kind, slippage)
         case OrderType.STOP_LIMIT:
-            stopped = _stop(order, price, kind, slippage)
-            return _limit(order, price, kind, slippage, resting=False) if stopped else None
+            return _limit(order, price, kind, slippage, resting=False)
 
 
-def _limit(
-    order: Order, price: Decimal, kind: Instrument, slippage: Slippage, *, resting: bool
-) -> Execution | None:
+def met(order: Order, price: Decimal) -> bool:
+    """Whether the market at `price` fills an order: its stop is reached, its limit is not passed."""
+    sign, type_, limit, stop = order.side.sign, order.type, order.limit_price, order.stop_price
+    if type_ in _WITH_STOP:
+        assert stop is not None  # the parser refuses a stop order without one
+        if (price - stop) * sign < 0:
+            return False
+    if type_ in _WITH_LIMIT:
+        assert limit is not None  # the parser refuses a limit order without one
+        return (price - limit) * sign <= 0
+    return True
+
+
+_WITH_STOP = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+_WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+
+
+def _limit(order: Order, price: Decimal, kind: Instrument, slippage: Slippage, *, resting: bool) -> Execution:
     limit = order.limit_price
-    assert limit is not None  # the parser refuses a limit order without one
-    if (price - limit) * order.side.sign > 0:
-        return None
+    assert limit is not None  # `met` has looked
     if resting:
         return Execution(limit, limit)
     slipped = _slipped(order.side, price, kind, slippage)
@@ -57,11 +71,9 @@ def _limit(
     return Execution(bounded, price)
 
 
-def _stop(order: Order, price: Decimal, kind: Instrument, slippage: Slippage) -> Execution | None:
+def _stop(order: Order, price: Decimal, kind: Instrument, slippage: Slippage) -> Execution:
     level = order.stop_price
-    assert level is not None  # the parser refuses a stop order without one
-    if (price - level) * order.side.sign < 0:
-        return None
+    assert level is not None  # `met` has looked
     worse = max(price, level) if order.side is Side.BUY else min(price, level)
     return Execution(_slipped(order.side, worse, kind, slippage), level)
 

@@ -11,6 +11,7 @@ import asyncio
 import json
 import tempfile
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def tickets(count):
     print(f"ratio: one ticket / one json.loads         {spent / reading:10.1f}")
 
 
+def crowded(count, others=100):
+    """How much longer a ticket takes while others hold the same symbol, each with a stop."""
+    taken = []
+    for held in (0, others):
+        engine, seen = Desk(Settings()).engine, list(inputs(count))
+        fit_interpreter()
+        for number in range(held):
+            raw = body(strategy=f"other_{number}", action="buy", price=100, stop_loss=50)
+            engine.apply(Input(seq=number + 1, at=NINE, kind=Kind.ALERT, raw=raw.decode()))
+        parsed = [parse_alert(item.raw.encode()) for item in seen]
+        begun = time.process_time()
+        for item, alert in zip(seen, parsed, strict=True):
+            engine.apply(replace(item, seq=item.seq + held), alert)
+        taken.append(time.process_time() - begun)
+    print(f"ratio: one ticket beside {others} stops / alone   {taken[1] / taken[0]:7.1f}")
+
+
 async def recorded(path, count):
     """Write a journal of `count` decided alerts."""
     desk = Desk(Settings())
@@ -85,4 +103,5 @@ if __name__ == "__main__":
     parser.add_argument("--replay", type=int, default=100_000)
     asked = parser.parse_args()
     tickets(asked.alerts)
+    crowded(asked.alerts // 4)
     replays(asked.replay)

@@ -58,6 +58,11 @@ class Bracket:
     refused: int = 0
     refused_at: datetime | None = None
 
+    @property
+    def follows(self) -> bool:
+        """Whether its stop moves with the price."""
+        return self.stop is not None and (self.trail is not None or self.break_even is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flattening:

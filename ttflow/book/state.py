@@ -7,6 +7,7 @@ let go, so the state is as large as what is open, not as the history.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +84,23 @@ KEPT = (
 
 _ENDING: Mapping[str, frozenset[str]] = {"orders": ENDED, "tickets": OUTCOMES}
 _KEY_OF: Mapping[str, Callable[[Any], Any]] = {name: attrgetter(*key) for name, (_, key) in TABLES.items()}
-_WATCHED: Mapping[str, Callable[[Any], object]] = {
-    "orders": lambda row: row.expires_at or row.wakes_at,
+
+
+def _first(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+_WAITING: Mapping[str, Callable[[Any], datetime | None]] = {
+    "orders": lambda row: _first(row.expires_at, row.wakes_at),
     "tickets": attrgetter("until"),
-    "ledgers": lambda row: row.bracket or row.flattening or row.leave_by,
+    "ledgers": lambda row: _first(
+        row.leave_by, row.flattening and row.flattening.until, row.bracket and row.bracket.refused_at
+    ),
     "firms": attrgetter("due"),
     "accounts": attrgetter("unseen_since"),
 }
-_LOOKED_UP = frozenset({*_ENDING, *_WATCHED})  # not by their key alone
+"""The time that a row waits for, or an earlier one."""
+_LOOKED_UP = frozenset({*_ENDING, *_WAITING})  # not by their key alone
 _ACTING = frozenset({"orders", "trades"})
 _FEEDING = FED_BY | _ACTING | {"prices"}
 _INSIDE = ("simulator", "manual")
@@ -125,7 +135,8 @@ class State:
         self._tickets_of: dict[Key, dict[tuple[int, str, str], None]] = {}
         self._held: dict[tuple[str, str], dict[Key, None]] = {}
         self._held_by: dict[tuple[str, str, str], dict[Key, None]] = {}
-        self._watched: dict[str, dict[Any, None]] = {name: {} for name in _WATCHED}
+        self._following: dict[Key, None] = {}
+        self._waiting: dict[str, dict[Any, datetime]] = {name: {} for name in _WAITING}
 
     def put(self, table: str, row: Any) -> None:
         """Let `row` stand in `table`, in place of the one with the same key."""
@@ -177,11 +188,16 @@ class State:
                 self._index(table, row, present=True)
         if table == "ledgers":
             self._hold(key, bool(row is not _MISSING and row.position))
-        if table in _WATCHED:
-            if key in kept and _WATCHED[table](row):
-                self._watched[table][key] = None
+            if row is not _MISSING and row.bracket and row.bracket.follows:
+                self._following[key] = None
             else:
-                self._watched[table].pop(key, None)
+                self._following.pop(key, None)
+        if table in _WAITING:
+            at = _WAITING[table](row) if key in kept else None
+            if at is not None:
+                self._waiting[table][key] = at
+            else:
+                self._waiting[table].pop(key, None)
 
     def _hold(self, key: Key, held: bool) -> None:
         strategy, group, account, symbol_root = key
@@ -263,14 +279,18 @@ class State:
         return self.records.get((strategy, mode)) or Record(strategy=strategy, mode=mode)
 
     @property
-    def watches(self) -> bool:
-        """Whether any row waits for a time or follows a price."""
-        return any(self._watched.values())
+    def waits_until(self) -> datetime | None:
+        """Until when nothing that waits for a time has to be looked at; None where nothing waits."""
+        return min((min(times.values()) for times in self._waiting.values() if times), default=None)
 
-    def watched(self, table: str) -> list[Any]:
-        """The rows that wait for a time or follow a price, so that nobody has to look at all of them."""
+    def waiting(self, table: str) -> list[Any]:
+        """The rows that wait for a time, so that nobody has to look at all of them."""
         kept = self.tables[table]
-        return [kept[key] for key in self._watched[table]]
+        return [kept[key] for key in self._waiting[table]]
+
+    def following(self) -> list[Ledger]:
+        """The ledgers whose stop follows the price."""
+        return [self.ledgers[key] for key in self._following]
 
     def activity(self, group: str, account: str) -> Activity:
         """What an account did lately; nothing where it is not known."""
@@ -299,17 +319,14 @@ class State:
 
     def orders_of(self, key: Key) -> list[Order]:
         """The orders of a ledger that have not ended, oldest first."""
-        return self._sorted(self._orders_of.get(key, ()))
+        return _oldest_first([self.orders[one] for one in self._orders_of.get(key, ())])
 
-    def orders_for(self, symbol: str) -> list[Order]:
-        """The orders of a symbol (by its ticker) that have not ended, oldest first."""
-        return self._sorted(self._orders_for.get(symbol, ()))
-
-    def _sorted(self, ids: Iterable[str]) -> list[Order]:
-        found = [self.orders[one] for one in ids]
-        if len(found) > 1:
-            found.sort(key=attrgetter("seq", "order_id"))
-        return found
+    def orders_for(self, symbol: str, wanted: Callable[[Order], bool]) -> list[Order]:
+        """The `wanted` orders of a symbol (by its ticker) that have not ended, oldest first."""
+        orders = self.orders
+        return _oldest_first(
+            [order for one in self._orders_for.get(symbol, ()) if wanted(order := orders[one])]
+        )
 
     def tickets_of(self, key: Key) -> list[Ticket]:
         """The tickets of a ledger that have not ended, oldest first."""
@@ -320,6 +337,12 @@ def ledger_key(row: Order | Ticket) -> Key:
     """The ledger that an order or a ticket belongs to."""
     symbol_root = row.root if type(row) is Order else root(row.symbol)
     return row.strategy, row.account_group, row.account, symbol_root
+
+
+def _oldest_first(orders: list[Order]) -> list[Order]:
+    if len(orders) > 1:
+        orders.sort(key=attrgetter("seq", "order_id"))
+    return orders
 
 
 def _mark(index: dict[Any, dict[Any, None]], key: Any, item: Any, present: bool) -> None:

@@ -29,6 +29,7 @@ from ttflow.inputs import Decision, Input, Kind
 from ttflow.instrument import root, ticker, using
 from ttflow.order import Account, Order, OrderStatus
 from ttflow.settings import Group, Settings
+from ttflow.simulator import met
 from ttflow.ticket import Note, Reason, Status, Ticket
 from ttflow.view import GAP
 from ttflow.words import OrderType, evolve
@@ -89,19 +90,19 @@ class Engine(Commands):
 
     def _dates(self) -> Iterator[tuple[datetime, Key | Order | FirmRow | Account]]:
         """What waits for a time: to be looked at again or, an order, to be withdrawn."""
-        for account in self.state.watched("accounts"):
+        for account in self.state.waiting("accounts"):
             yield account.unseen_since + UNSEEN, account
-        for row in self.state.watched("firms"):
+        for row in self.state.waiting("firms"):
             yield row.due, row
-        for order in self.state.watched("orders"):
+        for order in self.state.waiting("orders"):
             if order.expires_at and not order.cancelling:
                 yield order.expires_at, order
             if order.wakes_at:
                 yield order.wakes_at, order
-        for ticket in self.state.watched("tickets"):
+        for ticket in self.state.waiting("tickets"):
             if ticket.until:
                 yield ticket.until, ledger_key(ticket)
-        for ledger in self.state.watched("ledgers"):
+        for ledger in self.state.waiting("ledgers"):
             if ledger.flattening and ledger.flattening.until:
                 yield ledger.flattening.until, ledger.key
             if ledger.leave_by and not ledger.flattening:
@@ -112,7 +113,8 @@ class Engine(Commands):
 
     def _wake(self) -> None:
         """Do what is due by now, in order of its time."""
-        if not self.state.watches:
+        first = self.state.waits_until
+        if first is None or first > self.now:
             return
         due = [(at, what) for at, what in self._dates() if at <= self.now]
         for _, what in sorted(due, key=lambda one: (one[0], _name(one[1]))):
@@ -294,7 +296,7 @@ class Engine(Commands):
         for key in self._holders(symbol):
             self.begin_day(*key)
         self.state.put("prices", self._seen(symbol, price, streamed=streamed))
-        for known in self.state.orders_for(symbol):
+        for known in self.state.orders_for(symbol, lambda order: met(order, price)):
             order = self.state.orders.get(known.order_id)
             if order and order.broker == SIMULATOR and not order.wakes_at:
                 self.try_fill(order, price, resting=order.type is not OrderType.MARKET)
@@ -335,7 +337,7 @@ class Engine(Commands):
 
     def _revive(self, symbol: str) -> None:
         """An exit that found no price goes as soon as there is one."""
-        tickets = self.state.watched("tickets")
+        tickets = self.state.waiting("tickets")
         mine = [one for one in tickets if one.plan and ticker(one.symbol) == symbol]
         for ticket in sorted(mine, key=lambda one: one.key):  # the same after a restart
             self.touched[ledger_key(ticket)] = None

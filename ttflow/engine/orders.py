@@ -20,7 +20,7 @@ from ttflow.engine.levels import apart
 from ttflow.instrument import instrument, root, ticker
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Commission, Slippage
-from ttflow.simulator import commission, execute
+from ttflow.simulator import commission, execute, met
 from ttflow.ticket import Note, Reason, Status, Ticket
 from ttflow.words import ZERO, OrderType, Side, evolve, plain, tidy
 
@@ -187,6 +187,8 @@ class Orders(Fills):
 
     def try_fill(self, order: Order, price: Decimal, *, resting: bool, most: Decimal | None = None) -> Order:
         """Fill a simulated order if the market's price does it; returns the order after it."""
+        if not met(order, price):  # first: a price is shown to every order of its symbol
+            return order
         group, kind = self.settings.groups.get(order.account_group), instrument(order.symbol)
         account = group.account(order.account) if group else None
         slippage = (account and account.slippage) or (group.slippage if group else Slippage())

@@ -341,9 +341,9 @@ class Protection(Reports):
     def follow(self, symbol: str, price: Decimal) -> None:
         """Let trailing stops follow a price, and move stops to break even that have earned it."""
         changed = []
-        for ledger in self.state.watched("ledgers"):
+        for ledger in self.state.following():
             bracket = ledger.bracket
-            if bracket and bracket.stop is not None and ticker(ledger.contract or "") == symbol:
+            if bracket and ticker(ledger.contract or "") == symbol:
                 after = followed(bracket, ledger, price)
                 if after != bracket:
                     changed.append((ledger, after))
