@@ -16,6 +16,7 @@ from served_desk import LIMIT_S, TOKEN, served
 
 import ttflow as tt
 from ttflow import stats
+from ttflow.client import announced
 from ttflow.errors import RequestError
 from ttflow.journal import Reader
 from ttflow.notebook.tables import SERVED
@@ -278,6 +279,21 @@ def test_another_desk_at_the_same_address_is_not_taken_for_it(tmp_path):
         with pytest.raises(RequestError, match="Another desk"):
             attached.frame("fills")
         assert "Another desk" in repr(attached)
+        attached.close()
+
+
+def test_while_its_desk_is_away_it_takes_no_other_for_it(journal, tmp_path, monkeypatch):
+    with served(tmp_path / "another.db") as another:
+        monkeypatch.setenv("PORT", f"{another.port}")
+        monkeypatch.setenv("TTFLOW_JOURNAL", f"{journal}")
+        with served(journal) as first, announced(journal, first.url):
+            attached = tt.attach()
+            assert attached.url == first.url
+        until(attached, "reconnecting")
+        assert attached._line.find().base == first.url
+        with served(journal) as again, announced(journal, again.url):
+            until(attached, "live")
+            assert attached.url == again.url
         attached.close()
 
 
