@@ -102,11 +102,14 @@ def token_of(settings: Settings) -> str | None:
     return read_token(settings.journal)
 
 
-def client_for(settings: Settings, url: str | None = None) -> Client:
-    """A client of the desk at `url`, else of the one that has the journal, else of the settings' address."""
+def client_for(settings: Settings, url: str | None = None, last: str | None = None) -> Client:
+    """A client of the desk at `url`, else of the one that has the journal, else of the settings' address.
+
+    A desk that is away is awaited where it was `last`: at the settings' address another one may answer.
+    """
     if url is None:
         found = running(settings.journal)
-        url = found.url if found and found.url else address_of(settings.host, settings.port)
+        url = (found and found.url) or last or address_of(settings.host, settings.port)
     return Client(url, token_of(settings))
 
 

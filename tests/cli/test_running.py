@@ -165,6 +165,20 @@ def test_tail_goes_on_when_the_desk_is_started_again(desk, start, ttflow):
             tail.wait_for("opening is halted everywhere: by hand")
 
 
+def test_tail_shows_no_other_desk_while_its_own_is_away(desk, start, ttflow):
+    with start("serve", "--port", 0, "--journal", "other.db", env=SIGNED) as other:
+        elsewhere = other.wait_for(r"serves at (http://127\.0\.0\.1:(\d+))$", "stderr")
+        with start("tail", env={"PORT": elsewhere[2]}) as tail:
+            tail.wait_for(f"Connected to {desk.url}", "stderr")
+            assert desk.end(signal.SIGTERM) == 0
+            tail.wait_for("Lost the desk", "stderr")
+            with start("serve", "--port", 0, env=SIGNED) as again:
+                again.wait_for("Ctrl-C stops it", "stderr")
+                ttflow("halt")
+                tail.wait_for("opening is halted everywhere: by hand")
+        assert elsewhere[1] not in tail.text("stderr")
+
+
 def test_changes_go_through_the_running_desk(desk, ttflow):
     ttflow("send", "-", input=ALERTS[0], env=SIGNED)
 

@@ -29,10 +29,10 @@ def follow(settings: Settings, url: str | None, since: int | None, as_json: bool
 
 
 async def _follow(settings: Settings, url: str | None, since: int | None, as_json: bool) -> None:
-    seen, met, lost = since, False, False
+    seen, met, lost, last = since, False, False, None
     while True:
         # A desk that was started again may be elsewhere, with another token.
-        client = client_for(settings, url)
+        client = client_for(settings, url, last)
         try:
             if seen is None:  # from here on there is no gap, whatever happens before the first message
                 seen = (await asyncio.to_thread(client.get, "/healthz"))["last_seq"]
@@ -43,7 +43,7 @@ async def _follow(settings: Settings, url: str | None, since: int | None, as_jso
                         continue
                     if lost or not met:
                         say(f"Connected to {client.base}.")
-                    met, lost = True, False
+                    met, lost, last = True, False, client.base
         except RequestError as error:
             if not met:
                 raise

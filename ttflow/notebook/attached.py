@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-from ttflow.client import Client, Unauthorized, client_for, running
+from ttflow.client import Client, Unauthorized, client_for
 from ttflow.errors import RequestError
 from ttflow.notebook.controls import BEHIND_S, Controls
 from ttflow.notebook.following import Hear, Row
@@ -54,10 +54,7 @@ def attach(
 
 
 def _finder(url: str | None, token: str | None, journal: str | Path | None) -> Find:
-    """What gives a client of the desk, anew: started again, it may be elsewhere with another token.
-
-    While it is away, that is where it was last: at the settings' address another desk may answer.
-    """
+    """What gives a client of the desk, anew: started again, it may be elsewhere with another token."""
     near = url is None or is_loopback(urlsplit(url if "//" in url else f"http://{url}").hostname or "")
     given = None if journal is None else Path(journal)
     last: str | None = None
@@ -67,8 +64,7 @@ def _finder(url: str | None, token: str | None, journal: str | Path | None) -> F
         if url is not None and (token is not None or not near):
             return Client(url, token)
         settings = Settings(journal=given) if given else load()
-        here = running(settings.journal)
-        found = client_for(settings, url or (here and here.url) or last)
+        found = client_for(settings, url, last)
         last = found.base
         return found if token is None else Client(found.base, token)
 
