@@ -21,13 +21,21 @@ Such leaves half of the budget to the rest, and keeps away from a broker that wa
 """
 
 
+awaited: ContextVar[bool] = ContextVar("awaited", default=False)
+"""Whether an exit waits for what is asked here, as for the end of the stop that it takes the place of.
+
+That may leave half of the budget to others, and yet goes to a broker that wants to be left alone for an hour.
+"""
+
+
 @contextmanager
-def patiently() -> Iterator[None]:
-    """Whatever is asked of a broker in here can wait."""
-    token = patient.set(True)
+def patiently(*, exit_waits: bool = False) -> Iterator[None]:
+    """Whatever is asked of a broker in here can wait; for hours only where no exit waits for it."""
+    token, waits = patient.set(True), awaited.set(exit_waits)
     try:
         yield
     finally:
+        awaited.reset(waits)
         patient.reset(token)
 
 
@@ -102,4 +110,4 @@ class Breaker:
         return self._time() < self._until
 
 
-__all__ = ["Breaker", "Budget", "patient", "patiently"]
+__all__ = ["Breaker", "Budget", "awaited", "patient", "patiently"]

@@ -144,7 +144,7 @@ class Worker:
         nothing of them: they are asked about again.
         """
         for order in orders:
-            with patiently():
+            with patiently(exit_waits=_is_awaited(order)):
                 report = await self._look(self.brokers[order.account_group].find, order)
             if report.outcome not in ("unknown", "not_found"):
                 await self._send(evolve(report, call="find"))
@@ -277,7 +277,7 @@ class Worker:
         doubtful = order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
         settle_s = self._settle_s if doubtful else min(self._settle_s, GONE_S)
         while True:
-            with patiently():
+            with patiently(exit_waits=_is_awaited(order)):
                 report = await self._insisting(broker.find, order)
             if report.outcome not in ("unknown", "not_found"):
                 return report
@@ -312,6 +312,11 @@ class Worker:
             return Report(order_id=order.order_id, outcome="unknown", reason=reason, pause_s=pause)
         self.breakers[group].heard()
         return report
+
+
+def _is_awaited(order: Order) -> bool:
+    """Whether an exit may wait for what becomes of an order: it is one, or makes room for one."""
+    return order.cancelling or order.leg is not Leg.OPEN
 
 
 def _unconnected(effect: Effect) -> Report | None:

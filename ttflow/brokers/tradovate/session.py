@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
-from ttflow.brokers.budget import Budget, patient
+from ttflow.brokers.budget import Budget, awaited, patient
 from ttflow.brokers.http import Answer, Unreadable, Wire, written
 from ttflow.brokers.tradovate.wire import moment, refusal
 from ttflow.errors import TtflowError
@@ -27,7 +27,7 @@ RATE_LIMITED_S = 3600.0
 """How long Tradovate asks to be left alone after a 429 and after a ticket with a captcha."""
 
 EXITS_S = 60.0
-"""After a 429 what can't wait, an exit or a withdrawal, is tried again once in so long.
+"""After a 429 what can't wait is tried again once in so long: an exit, a withdrawal, and the lookup of either.
 
 A position that can't be left costs more than a request too many.
 """
@@ -251,7 +251,7 @@ class Session:
 
     def _leave_alone(self) -> None:
         """Raise Busy where Tradovate is not to be asked now."""
-        until = max(self._barred_until, self._limited_until if patient.get() else self._exits_at)
+        until = max(self._barred_until, self._limited_until if _waits_long() else self._exits_at)
         if (left := until - _now()) > 0:
             raise Busy(f"Tradovate wants to be left alone for another {left:.0f} s", left)
 
@@ -262,7 +262,7 @@ class Session:
         """
         self._limited_until = _now() + RATE_LIMITED_S
         self._exits_at = _now() + min(EXITS_S, RATE_LIMITED_S)
-        seconds = RATE_LIMITED_S if patient.get() else self._exits_at - _now()
+        seconds = RATE_LIMITED_S if _waits_long() else self._exits_at - _now()
         return Busy("Tradovate's rate limit is reached: it wants an hour's pause", seconds)
 
     async def wait(
@@ -282,6 +282,11 @@ class Session:
             self._barred_until = _now() + seconds
             raise Busy(f"Tradovate wants to be left alone for {seconds:.0f} s", seconds)
         await asyncio.sleep(seconds)
+
+
+def _waits_long() -> bool:
+    """Whether what is asked here can wait for the hour that Tradovate wants after a 429."""
+    return patient.get() and not awaited.get()
 
 
 def _now() -> float:
