@@ -347,6 +347,41 @@ def test_a_change_that_comes_too_late_is_refused():
     bench(work)
 
 
+def test_a_change_that_is_taken_and_then_rejected_is_told_once_also_after_a_gap():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order("sell", 2, "stop", stop_price=4990, leg=Leg.STOP_LOSS))
+        at.fault("reject_change")
+        answer = await broker.modify(evolve(one, quantity=Decimal(3)))
+        await at.until(lambda: any(told.call == "modify" for told in at.reports(one)))
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True])
+
+        (told,) = [told for told in at.reports(one) if told.call == "modify"]
+        assert (answer.outcome, told.outcome) == ("accepted", "refused")
+        assert told.reason == "MaxPosLimitReached: the position would be too large"
+        assert [row["quantity"] for row in at.held(one)] == [2]
+        assert (await broker.find(one)).outcome == "accepted"
+
+    bench(work)
+
+
+def test_a_change_after_one_that_was_rejected_stands_and_nothing_is_told_of_the_first():
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order("sell", 2, "stop", stop_price=4990, leg=Leg.STOP_LOSS))
+        at.fault("reject_change")
+        await broker.modify(evolve(one, quantity=Decimal(3)))
+        await broker.modify(evolve(one, quantity=Decimal(4)))
+        await at.until(lambda: at.fake.entities.reports)
+        await asyncio.sleep(0.05)
+
+        assert [row["quantity"] for row in at.held(one)] == [4]
+        assert not [told for told in at.reports(one) if told.call]
+
+    bench(work)
+
+
 def test_a_cancel_is_under_way_and_its_end_is_told():
     async def work(at):
         broker = await at.opened()
@@ -1105,7 +1140,8 @@ def test_the_stream_is_told_that_we_live():
     bench(work)
 
 
-FAULTS = sorted(TradovateFake().faults.known.keys() - MARKET_FAULTS.keys())
+FAULTS = sorted(TradovateFake().faults.known.keys() - MARKET_FAULTS.keys() - {"reject_change"})
+"""Those that strike what is sent: here nothing is changed."""
 
 
 async def _answered(broker, one, *more):
@@ -1206,6 +1242,32 @@ def test_an_order_that_has_ended_does_not_come_back(statuses):
         mirror.take("order", {"id": 1, "ordStatus": status})
 
     assert mirror.orders[1].status == "Canceled"
+
+
+@given(
+    st.permutations(
+        [
+            ("command", {"id": 5, "orderId": 1, "commandType": "New", "clOrdId": "tt-a"}),
+            ("order", {"id": 1, "accountId": 9, "ordStatus": "Working"}),
+            ("command", {"id": 6, "orderId": 1, "commandType": "Modify"}),
+            ("commandReport", {"id": 7, "commandId": 6, "commandStatus": "ExecutionRejected", "text": "no"}),
+            (
+                "executionReport",
+                {"id": 8, "orderId": 1, "commandId": 6, "execType": "Rejected", "ordStatus": "Working"},
+            ),
+        ]
+    )
+)
+def test_a_change_that_is_rejected_leaves_its_order_standing_whatever_comes_first(pieces):
+    mirror = Mirror()
+    for kind, entity in [*pieces, *pieces]:
+        mirror.take(kind, entity)
+    seen = mirror.orders[1]
+
+    assert seen.status == "Working"
+    assert (told := seen.stayed())
+    assert (told.order_id, told.outcome, told.call, told.reason) == ("tt-a", "refused", "modify", "no")
+    assert seen.stayed() is None
 
 
 def test_a_fill_that_was_taken_back_is_not_booked(caplog):

@@ -551,6 +551,25 @@ def test_an_order_is_rejected_after_it_was_taken():
     call(work)
 
 
+def test_a_change_is_rejected_after_it_was_taken_and_the_order_stays_as_it_was():
+    async def work(caller):
+        number = (await caller.post("/v1/order/placeorder", LIMIT))["orderId"]
+        change = {"orderId": number, "orderQty": 3, "orderType": "Limit", "price": 91, "isAutomated": True}
+        await caller.fault("reject_change")
+        async with caller.stream() as heard:
+            answer = await caller.post("/v1/order/modifyorder", change)
+            while (item := await heard.next())["d"]["entityType"] != "commandReport":
+                pass
+        (row,) = (await caller.state())["orders"]
+
+        told = item["d"]["entity"]
+        assert told["commandId"] == answer["commandId"]
+        assert (told["commandStatus"], told["ordStatus"]) == ("RiskRejected", "Working")
+        assert (row["quantity"], row["limit_price"], row["status"]) == (2, 90, "working")
+
+    call(work)
+
+
 def test_a_lost_leg_is_gone_without_a_word():
     async def work(caller):
         await caller.fault("lost_leg")

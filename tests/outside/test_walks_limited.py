@@ -1,4 +1,4 @@
-"""A broker that wants an hour's peace after a 429: what exits needs is tried again all the same, in a while."""
+"""A broker that wants an hour's peace after a 429: what an exit needs is tried again all the same."""
 
 from __future__ import annotations
 

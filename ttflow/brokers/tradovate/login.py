@@ -195,8 +195,9 @@ class Login:
         if not seen.certain and not seen.settling:
             seen.settling = True
             self._do(self._settle(seen))
-        if report := seen.report():
-            member.tell(report)
+        for report in (seen.report(), seen.stayed()):
+            if report:
+                member.tell(report)
 
     def _member(self, account_id: int | None) -> Member | None:
         return next((one for one in self._members if account_id in one.account_ids), None)

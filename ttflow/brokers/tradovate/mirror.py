@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ttflow.brokers.base import Outcome
+from ttflow.brokers.base import Outcome, Report
 from ttflow.brokers.mirroring import Orders, SeenOrder
 from ttflow.brokers.tradovate.wire import fill_of
 from ttflow.words import ZERO
@@ -40,13 +40,20 @@ PLURALS = {
 
 @dataclass(eq=False)
 class Seen(SeenOrder):
-    """One order at Tradovate: its state, its terms, and why it was rejected."""
+    """One order at Tradovate: its state, its terms, and why it was rejected.
+
+    `change` is the command that was to change it last. Where Tradovate took that one and rejected it after
+    all, it is `refused` too, and `unchanged` says why until somebody is told.
+    """
 
     contract_id: int | None = None
     status: str = ""
     version: int = 0
     quantity: Decimal | None = None
     reason: str | None = None
+    change: int = 0
+    refused: int = 0
+    unchanged: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -81,6 +88,13 @@ class Seen(SeenOrder):
         """The reason that Tradovate gave."""
         return self.reason
 
+    def stayed(self) -> Report | None:
+        """That the last change was rejected, once; None where it was not, or the order is not ours."""
+        why, self.unchanged = self.unchanged, None
+        if why is None or self.client_id is None or self.ended:
+            return None
+        return Report(order_id=self.client_id, outcome="refused", reason=why, call="modify")
+
 
 class Mirror(Orders[Seen]):
     """Every order that was heard of, by its number at Tradovate and by our id; `fill_ids` are all fills."""
@@ -89,6 +103,8 @@ class Mirror(Orders[Seen]):
         super().__init__(Seen)
         self.fill_ids: set[int] = set()
         self._commands: dict[int, int] = {}
+        self._changes: dict[int, int] = {}
+        self._rejections: dict[int, str] = {}
         self._readers: Mapping[str, Callable[[Mapping[str, Any]], Seen | None]] = {
             "order": self._order,
             "orderVersion": self._version,
@@ -116,6 +132,8 @@ class Mirror(Orders[Seen]):
         """Forget the oldest orders, and with them their commands."""
         super().forget()
         self._commands = {one: of for one, of in self._commands.items() if of in self.orders}
+        self._changes = {one: of for one, of in self._changes.items() if of in self.orders}
+        self._rejections = {one: why for one, why in self._rejections.items() if one in self._changes}
 
     # Entities
 
@@ -134,6 +152,8 @@ class Mirror(Orders[Seen]):
         return seen
 
     def _command(self, entity: Mapping[str, Any]) -> Seen | None:
+        if entity.get("commandType") == "Modify":
+            return self._change(entity["id"], entity["orderId"])
         if entity.get("commandType") != "New":
             return None
         number = self._commands[entity["id"]] = entity["orderId"]
@@ -141,23 +161,40 @@ class Mirror(Orders[Seen]):
         client_id = entity.get("clOrdId") or entity.get("customTag50")
         return self.name(number, client_id) if client_id else self.seen(number)
 
+    def _change(self, command_id: int, number: int) -> Seen:
+        """Learn of a change, or of its rejection; what became of those before the latest doesn't matter."""
+        self._changes[command_id], seen = number, self.seen(number)
+        seen.change = max(seen.change, command_id)
+        why = self._rejections.get(seen.change)
+        if why is None:
+            seen.unchanged = None
+        elif seen.refused != seen.change:
+            seen.refused, seen.unchanged = seen.change, why
+        return seen
+
     def _command_report(self, entity: Mapping[str, Any]) -> Seen | None:
-        number = self._commands.get(entity["commandId"])
+        command_id = entity["commandId"]
+        rejected = entity.get("ordStatus") == "Rejected" or str(entity["commandStatus"]).endswith("Rejected")
+        if rejected:
+            self._rejections[command_id] = _why(entity) or "Tradovate rejected the change"
+        if command_id in self._changes:
+            return self._change(command_id, self._changes[command_id])
+        number = self._commands.get(command_id)
         if number is None:
             return None
-        if entity.get("ordStatus") == "Rejected" or str(entity["commandStatus"]).endswith("Rejected"):
+        if rejected:
             self._rejected(self.seen(number), entity)
         return self.seen(number)
 
     def _execution_report(self, entity: Mapping[str, Any]) -> Seen:
         seen = self.seen(entity["orderId"])
-        if entity.get("execType") == "Rejected":
+        # What is rejected may be a change or a withdrawal of it: then the order stands as it says.
+        if entity.get("execType") == "Rejected" and entity.get("ordStatus", "Rejected") == "Rejected":
             self._rejected(seen, entity)
         return seen
 
     def _rejected(self, seen: Seen, entity: Mapping[str, Any]) -> None:
-        told = [str(entity[name]) for name in ("rejectReason", "text") if entity.get(name)]
-        seen.reason = ": ".join(told) or seen.reason
+        seen.reason = _why(entity) or seen.reason
         if not seen.ended:
             seen.status = "Rejected"
 
@@ -169,3 +206,8 @@ class Mirror(Orders[Seen]):
         else:  # one that was busted before we heard of it; what was booked already a person must look at
             log.warning("Tradovate took back fill %s of order %s", entity["id"], seen.number)
         return seen
+
+
+def _why(entity: Mapping[str, Any]) -> str:
+    """Why a report says that something was rejected; empty where it doesn't say."""
+    return ": ".join(str(entity[name]) for name in ("rejectReason", "text") if entity.get(name))

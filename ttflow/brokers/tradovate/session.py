@@ -27,7 +27,7 @@ RATE_LIMITED_S = 3600.0
 """How long Tradovate asks to be left alone after a 429 and after a ticket with a captcha."""
 
 EXITS_S = 60.0
-"""After a 429 what can't wait is tried again once in so long: an exit, a withdrawal, and the lookup of either.
+"""After a 429 what an exit needs is tried again once in so long: itself, a withdrawal, the lookup of either.
 
 A position that can't be left costs more than a request too many.
 """

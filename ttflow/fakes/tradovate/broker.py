@@ -37,6 +37,7 @@ OWN_FAULTS: Mapping[str, str] = {
     "penalty": "answer the next sign-in or order with a ticket to wait with",
     "captcha": "answer the next sign-in or order with a ticket that only a person can use",
     "reject_later": "take the next order, then reject it when its risk is checked",
+    "reject_change": "take the next change of an order, then reject it; the order stays as it was",
     "shutdown": "tell the stream that the server shuts down, and close it",
     **MARKET_FAULTS,
 }
@@ -247,7 +248,12 @@ class Tradovate(Fake):
         if order.ended:
             return
         self.exchange.end(order, "rejected", "MaxPosLimitReached")
-        self.tell("commandReport", "Created", self.entities.rejection(order))
+        command = next(one for one in self.entities.commands if one["orderId"] == order.number)
+        self.tell("commandReport", "Created", self.entities.rejection(command, order))
+
+    def reject_change(self, command: dict[str, Any], order: Placed) -> None:
+        """Reject a change that was taken."""
+        self.tell("commandReport", "Created", self.entities.rejection(command, order))
 
     def lose(self, order: Placed) -> None:
         """Let an order be gone without a word."""

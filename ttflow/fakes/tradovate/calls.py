@@ -209,6 +209,9 @@ def _modify(fake: Tradovate, body: Mapping[str, Any]) -> Reply:
     if body["orderType"] not in TYPES:
         return Reply(200, failure("Unsupported", f"this fake takes {', '.join(TYPES)}"))
     command = fake.command(order, "Modify", body.get("clOrdId"), body.get("customTag50"))
+    if fake.faults.take("reject_change"):
+        fake.later(fake.late_s, lambda: fake.reject_change(command, order))
+        return Reply(200, {"commandId": command["id"]})
     fake.exchange.change(
         order,
         quantity=Decimal(body["orderQty"]),

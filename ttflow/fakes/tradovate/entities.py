@@ -186,18 +186,17 @@ class Entities:
         self.commands.append(written)
         return written
 
-    def rejection(self, order: Placed) -> Entity:
-        """Make the report that an order's first command was rejected, and remember it."""
-        command = next(one for one in self.commands if one["orderId"] == order.number)
+    def rejection(self, command: Entity, order: Placed) -> Entity:
+        """Make the report that a command was rejected, with how its order stands, and remember it."""
         command["commandStatus"] = "RiskRejected"
         report = {
             "id": self._exchange.number(),
             "commandId": command["id"],
             "timestamp": stamp(utc_now()),
             "commandStatus": "RiskRejected",
-            "rejectReason": order.reason,
+            "rejectReason": order.reason or "MaxPosLimitReached",
             "text": "the position would be too large",
-            "ordStatus": "Rejected",
+            "ordStatus": STATUSES[order.status],
         }
         self.reports.append(report)
         return report
