@@ -634,6 +634,33 @@ def test_a_snapshot_is_made_of_the_fills_that_were_told(read):
     bench(work)
 
 
+@pytest.mark.parametrize("kind", ["position", "order", "fill", "command", "orderversion"])
+def test_a_list_that_is_not_there_is_no_empty_one(kind):
+    async def work(at):
+        broker = await at.opened()
+        await broker.submit(one := order())
+        await broker.submit(order(type="limit", limit_price=50))
+        await at.ended(one, "filled")
+        lists = at.fake.entities.lists
+        at.fake.entities.lists = lambda: {name: rows for name, rows in lists().items() if name != kind}
+        with pytest.raises(Unreadable, match="without a list"):
+            await broker.snapshot()
+
+    bench(work)
+
+
+@pytest.mark.parametrize("kind", ["position", "command"])
+def test_nothing_is_said_to_be_absent_where_what_there_is_is_not_told(kind):
+    async def work(at):
+        broker = await at.opened()
+        lists = at.fake.entities.lists
+        at.fake.entities.lists = lambda: {name: rows for name, rows in lists().items() if name != kind}
+        with pytest.raises(Unreadable, match="without a list"):
+            await broker.find(order("sell", leg=Leg.CLOSE))
+
+    bench(work)
+
+
 def test_positions_that_keep_moving_are_not_told():
     async def work(at):
         broker = await at.opened()

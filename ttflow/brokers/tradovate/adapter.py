@@ -156,8 +156,8 @@ class Tradovate:
         return await self.login.steady(self._snapshot)
 
     async def _snapshot(self) -> tuple[Snapshot, ...]:
-        ask = self.login.session.ask
-        positions, orders = await ask("position/list") or (), await ask("order/list") or ()
+        ask, rows = self.login.session.ask, self.login.session.rows
+        positions, orders = await rows("position/list"), await rows("order/list")
         standing = {one["id"]: one for one in orders if one["ordStatus"] in STANDING}
         working = await self._working({n: one for n, one in standing.items() if self._has(one)})
         told = []
@@ -222,7 +222,7 @@ class Tradovate:
             return seen
         if order.broker_order_id:
             return self._named(int(order.broker_order_id), order)
-        for command in await self.login.session.ask("command/list") or ():
+        for command in await self.login.session.rows("command/list"):
             self.login.mirror.take("command", command)
         return self.login.mirror.find(order.order_id)
 
@@ -237,7 +237,7 @@ class Tradovate:
 
     async def _net(self, order: Order) -> Decimal:
         """What the order's account holds of its root, signed."""
-        positions = await self.login.session.ask("position/list") or ()
+        positions = await self.login.session.rows("position/list")
         held = await self._held(positions, self.login.account(order.account)["id"])
         return sum((quantity for symbol, quantity in held.items() if root(symbol) == order.root), ZERO)
 
@@ -267,7 +267,7 @@ class Tradovate:
             return []
         query = {"masterids": ",".join(map(str, standing))}
         for kind in ("command", "orderVersion"):
-            for entity in await self.login.session.ask(f"{kind}/ldeps", query=query) or ():
+            for entity in await self.login.session.rows(f"{kind}/ldeps", query):
                 self.login.mirror.take(kind, entity)
         rows = []
         for number, entity in standing.items():

@@ -80,7 +80,7 @@ class Login:
         self.session = Session(self._address, self._credentials, self.pace, self.budget)
         try:
             await self.session.open()
-            self.accounts = {str(one["name"]): one for one in await self.session.ask("account/list") or ()}
+            self.accounts = {str(one["name"]): one for one in await self.session.rows("account/list")}
             self.session.user_id = self.session.user_id or _user_of(self.accounts)
             self._stream = Stream(self.session, self, self.pace)
             self._do(self._stream.run())
@@ -254,7 +254,7 @@ class Login:
         for _ in range(LOOKUPS):
             known = frozenset(self.mirror.fill_ids)
             found = await read()
-            fills = await self.session.ask("fill/list") or ()
+            fills = await self.session.rows("fill/list")
             for fill in fills:
                 self.happened("fill", fill)
             if self.mirror.fill_ids == known:

@@ -146,6 +146,16 @@ class Session:
             return data
         raise Unreadable(f"Tradovate answered {call} with {answer.status}")
 
+    async def rows(self, call: str, query: Mapping[str, str] | None = None) -> list[Any]:
+        """Ask for a list; raises Unreadable where none comes.
+
+        Where there is nothing the list is empty: a 404 or an empty body, read as that, would close positions.
+        """
+        data = await self.ask(call, query=query)
+        if not isinstance(data, list):
+            raise Unreadable(f"Tradovate answered {call} without a list")
+        return data
+
     # Tokens
 
     async def replace(self, token: str | None) -> None:
