@@ -39,7 +39,7 @@ def test_a_group_reaches_its_own_address_and_a_fake_with_or_without_v1():
         None, desk={"base_url": "http://127.0.0.1:9"}, paper={}, there={"base_url": "http://[::1]:9/v1/"}
     )
 
-    addresses = [connect(chosen, name).login._address for name in ("desk", "paper", "there")]
+    addresses = [connect(chosen, name).login.session.wire.address for name in ("desk", "paper", "there")]
 
     assert addresses == ["http://127.0.0.1:9/v1", "https://demo.tradovateapi.com/v1", "http://[::1]:9/v1"]
 
@@ -102,7 +102,7 @@ def test_a_session_can_be_opened_again_after_it_was_closed():
 def test_wrong_credentials_are_told_once_and_not_tried_again(name):
     async def work(at):
         broker = at.broker()
-        broker.login._credentials = settings(
+        broker.login.session._credentials = settings(
             None, credentials={**CREDENTIALS, name: "wrong"}, desk={"base_url": None}
         ).credentials.tradovate
         with pytest.raises(SignInError, match="Incorrect username") as raised:
@@ -758,6 +758,50 @@ def test_a_penalty_while_signing_in_is_waited_for():
         await at.opened()
 
         assert at.fake.requests["auth/accesstokenrequest"] == 2
+
+    bench(work)
+
+
+@pytest.mark.parametrize("at_sync", [False, True])
+def test_a_penalty_that_outlasts_who_signs_in_is_served_and_its_ticket_used_by_the_next_attempt(at_sync):
+    async def work(at):
+        if at_sync:  # the sign-in before it goes through
+            sign_in = at.fake.sign_in
+            at.fake.sign_in = lambda body: at.fault("penalty") or sign_in(body)
+        else:
+            at.fault("penalty")
+        broker = at.broker()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await broker.open(at.told.append)
+        at.fake.__dict__.pop("sign_in", None)
+        requests = dict(at.fake.requests)
+        with pytest.raises(Busy, match="left alone"):
+            await broker.open(at.told.append)
+        assert at.fake.requests == requests
+
+        await asyncio.sleep(0.4)
+        await broker.open(at.told.append)
+
+        assert (await broker.submit(order())).outcome in TAKEN
+        assert at.fake.requests["user/syncrequest" if at_sync else "auth/accesstokenrequest"] == 2
+
+    bench(work, penalty_s=0.5)
+
+
+def test_an_hour_after_a_rate_limit_is_kept_by_every_attempt_to_get_in(monkeypatch):
+    monkeypatch.setattr(sessions, "EXITS_S", 0.3)
+
+    async def work(at):
+        at.fault("rate_limit")
+        broker = at.broker()
+        for _ in range(3):
+            with pytest.raises(Busy):
+                await broker.open(at.told.append)
+        assert at.fake.requests == {"auth/accesstokenrequest": 1}
+
+        await asyncio.sleep(0.3)
+        await broker.open(at.told.append)
 
     bench(work)
 

@@ -47,7 +47,8 @@ class Login:
         self, address: str, credentials: Credentials, pace: Pace, *, per_minute: int | None = None
     ) -> None:
         self.pace, self.budget = pace, Budget(per_minute, time.monotonic)
-        self._address, self._credentials = address, credentials
+        # One for all attempts to get in: what Tradovate asked to wait for, and its tickets, go with it.
+        self.session = Session(address, credentials, pace, self.budget)
         self._members: list[Member] = []
         self._sent: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +78,6 @@ class Login:
             self._members.append(member)
 
     async def _begin(self) -> None:
-        self.session = Session(self._address, self._credentials, self.pace, self.budget)
         try:
             await self.session.open()
             self.accounts = {str(one["name"]): one for one in await self.session.rows("account/list")}

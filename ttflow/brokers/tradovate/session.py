@@ -231,29 +231,31 @@ class Session:
         """
         method = "GET" if body is None else "POST"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = (call, b"" if body is None else written(body), tuple(sorted((query or {}).items())))
         for _ in range(TICKETS):
             self._leave_alone()
-            given, asked = self._ticketed(request, body, query)
+            given, asked = self.ticketed(call, body, query)
             answer = await self.wire.ask(method, f"/{call}", given, query=asked, headers=headers)
             if answer.status == 429:
                 raise self.limited()
             data = _json(answer)
             if not (isinstance(data, Mapping) and data.get("p-ticket")):
                 return answer, data
-            self._keep_ticket(request, data)
+            self.keep_ticket(data, call, body, query)
             await self.wait(data, patience_s, signing_in=token is None)
         raise Busy(f"Tradovate answered {TICKETS} times with a penalty", patience_s)
 
-    def _keep_ticket(self, request: Request, data: Mapping[str, Any]) -> None:
+    def keep_ticket(
+        self, data: Mapping[str, Any], call: str, body: Any, query: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep the ticket that a request was answered with; one with a captcha is for a person."""
         if not data.get("p-captcha"):
-            self._tickets[request] = str(data["p-ticket"])
+            self._tickets[_request(call, body, query)] = str(data["p-ticket"])
         for oldest in list(self._tickets)[:-TICKETS_KEPT]:
             del self._tickets[oldest]
 
-    def _ticketed(self, request: Request, body: Any, query: Mapping[str, str] | None) -> tuple[Any, Any]:
+    def ticketed(self, call: str, body: Any, query: Mapping[str, str] | None = None) -> tuple[Any, Any]:
         """The body and the query with the ticket that the request was given, if it was."""
-        ticket = self._tickets.pop(request, None)
+        ticket = self._tickets.pop(_request(call, body, query), None)
         if ticket is None:
             return body, query
         added = {"p-ticket": ticket}
@@ -291,7 +293,16 @@ class Session:
         if seconds > (self._pace.sign_in_s if patience_s is None else patience_s):
             self._barred_until = _now() + seconds
             raise Busy(f"Tradovate wants to be left alone for {seconds:.0f} s", seconds)
-        await asyncio.sleep(seconds)
+        until = _now() + seconds
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:  # whoever asked waits no longer; the ticket is not good before
+            self._barred_until = max(self._barred_until, until)
+            raise
+
+
+def _request(call: str, body: Any, query: Mapping[str, str] | None) -> Request:
+    return call, b"" if body is None else written(body), tuple(sorted((query or {}).items()))
 
 
 def _waits_long() -> bool:

@@ -17,6 +17,10 @@ from ttflow.brokers.tradovate.session import RATE_LIMITED_S, Pace, Session
 log = logging.getLogger("ttflow.brokers.tradovate")
 
 
+SYNC = "user/syncrequest"
+"""The call that asks for everything, and for whatever happens from then on."""
+
+
 class Listener(Protocol):
     """Who listens to a stream."""
 
@@ -81,12 +85,11 @@ class Stream:
             await self._session.replace(token)
         if status != 200:
             raise Lost(f"Tradovate's stream does not let us in: {status}")
-        body = {"users": [self._session.user_id]}
-        status, data = await line.ask("user/syncrequest", body, self._take)
+        status, data = await self._sync(line)
         while isinstance(data, Mapping) and data.get("p-ticket"):
+            self._session.keep_ticket(data, SYNC, self._users())
             await self._session.wait(data)
-            ticketed = {**body, "p-ticket": data["p-ticket"]}
-            status, data = await line.ask("user/syncrequest", ticketed, self._take)
+            status, data = await self._sync(line)
         if status == 429:
             self._session.limited()
             raise Busy("Tradovate's rate limit is reached", RATE_LIMITED_S)
@@ -96,6 +99,14 @@ class Stream:
         self.up = True
         if not self.ready.done():
             self.ready.set_result(None)
+
+    def _users(self) -> dict[str, Any]:
+        return {"users": [self._session.user_id]}
+
+    async def _sync(self, line: Line) -> tuple[int, Any]:
+        """Ask for everything, with the ticket that this was answered with before, if it was."""
+        body, _ = self._session.ticketed(SYNC, self._users())
+        return await line.ask(SYNC, body, self._take)
 
     def _take(self, item: Mapping[str, Any]) -> None:
         """Take one event; an answer that nobody waits for is more of what was asked for in pieces."""

@@ -34,8 +34,8 @@ MARKET_FAULTS: Mapping[str, str] = {
     "silent_market_data": "let the market data fall silent, without closing it",
 }
 OWN_FAULTS: Mapping[str, str] = {
-    "penalty": "answer the next sign-in or order with a ticket to wait with",
-    "captcha": "answer the next sign-in or order with a ticket that only a person can use",
+    "penalty": "answer the next sign-in, order or request for everything with a ticket to wait with",
+    "captcha": "answer the next of those with a ticket that only a person can use",
     "reject_later": "take the next order, then reject it when its risk is checked",
     "reject_change": "take the next change of an order, then reject it; the order stays as it was",
     "shutdown": "tell the stream that the server shuts down, and close it",

@@ -72,7 +72,7 @@ async def _struck_before(fake: Tradovate, call: str, body: Any) -> Reply | None:
     """What a fault does before the call is looked at."""
     if call != SIGN_IN and not (call.startswith("order/") and call in CALLS):
         return None
-    if ticketed := _penalty(fake, call, body):
+    if ticketed := penalty(fake, call, body):
         return ticketed
     if fake.faults.take("rate_limit"):
         return Reply(429)
@@ -83,7 +83,7 @@ async def _struck_before(fake: Tradovate, call: str, body: Any) -> Reply | None:
     return None
 
 
-def _penalty(fake: Tradovate, call: str, body: Any) -> Reply | None:
+def penalty(fake: Tradovate, call: str, body: Any) -> Reply | None:
     """Hand out a ticket, or check the one that comes back: the same body, not before its time."""
     given = dict(body) if isinstance(body, Mapping) else {}
     if ticket := given.pop("p-ticket", None):

@@ -16,7 +16,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ttflow.fakes.tradovate.broker import Session, Tradovate
-from ttflow.fakes.tradovate.calls import Dropped, carry_out
+from ttflow.fakes.tradovate.calls import Dropped, carry_out, penalty
 from ttflow.fakes.tradovate.schema import violations
 
 SHUTDOWN = {"e": "shutdown", "d": {"reasonCode": "Maintenance", "reason": "the fake was told to"}}
@@ -131,7 +131,8 @@ class Socket(Framed):
             return 400, "the body is no JSON"
         if call == "user/syncrequest":
             self.fake.heard(call)
-            return self._sync(given)
+            ticketed = penalty(self.fake, call, given)
+            return (ticketed.status, ticketed.data) if ticketed else self._sync(given)
         reply = await carry_out(self.fake, call, dict(parse_qsl(query)), given, self.session)
         return reply.status, reply.data
 
