@@ -179,6 +179,52 @@ def test_a_session_without_a_device_is_denied_orders_and_says_why():
     bench(work)
 
 
+def test_what_a_session_may_not_do_is_asked_of_a_new_one_at_most_once_a_minute(monkeypatch):
+    async def work(at):
+        broker = await at.opened()
+        at.fake.sign_in = sign_in_without_a_device(at.fake)
+        for session in at.fake.sessions:
+            session.device = False
+        reports = [await broker.submit(order()) for _ in range(4)]
+        signed_in = at.fake.requests["auth/accesstokenrequest"]
+        monkeypatch.setattr(sessions, "FRESH_S", 0.0)
+        reports.append(await broker.submit(order()))
+        monkeypatch.undo()
+        reports.append(await broker.submit(order()))
+
+        assert {report.outcome for report in reports} == {"refused"}
+        assert signed_in == 1
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+
+    def sign_in_without_a_device(fake):
+        sign_in = fake.sign_in
+        return lambda body: sign_in({**body, "deviceId": ""})
+
+    bench(work)
+
+
+@pytest.mark.parametrize("error", [Cut, Unreadable, TimeoutError])
+def test_a_token_that_ended_is_replaced_whatever_becomes_of_the_question_whether_it_did(error):
+    async def work(at):
+        broker = await at.opened()
+        ask = broker.login.session.wire.ask
+
+        async def asked(method, path, *given, **more):
+            if path == "/auth/me":
+                raise error("no answer")
+            return await ask(method, path, *given, **more)
+
+        broker.login.session.wire.ask = asked
+        at.fault("expire_token")
+        report = await broker.submit(one := order())
+
+        assert report.outcome in TAKEN
+        assert len(at.held(one)) == 1
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+
+    bench(work)
+
+
 def test_no_secret_is_logged(caplog):
     async def work(at):
         broker = await at.opened()

@@ -32,6 +32,10 @@ EXITS_S = 60.0
 A position that can't be left costs more than a request too many.
 """
 
+FRESH_S = 60.0
+"""For how long after a sign-in a call that is denied to an open session is denied to any; Tradovate allows
+ten sign-ins a minute."""
+
 TICKETS_KEPT = 20
 """How many tickets that came with too long a penalty are kept for when their request comes again."""
 
@@ -46,7 +50,7 @@ Request = tuple[str, bytes, tuple[tuple[str, str], ...]]
 
 
 class Denied(TtflowError):
-    """Tradovate refuses the call to a session that has just signed in."""
+    """Tradovate refuses the call to a session that has signed in of late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,7 @@ class Session:
         self._token: str | None = None
         self._ends = self._barred_until = self._limited_until = self._exits_at = 0.0
         self._tickets: dict[Request, str] = {}
-        self._lifetime_s = USUAL_LIFETIME_S
+        self._lifetime_s, self._signed_in_at = USUAL_LIFETIME_S, 0.0
         self._lock = asyncio.Lock()
         self._hopeless: SignInError | None = None
 
@@ -134,7 +138,7 @@ class Session:
         """
         token = await self.token()
         answer, data = await self._send(call, body, query, token, self._pace.penalty_s)
-        if answer.status == 401:
+        if answer.status == 401 and not await self._is_good(token):
             await self.replace(token)
             answer, data = await self._send(call, body, query, await self.token(), self._pace.penalty_s)
         if answer.status == 401:
@@ -157,6 +161,20 @@ class Session:
         return data
 
     # Tokens
+
+    async def _is_good(self, token: str) -> bool:
+        """Whether a token that was refused for one call is of a session that is open, and new.
+
+        What the session may not do no other may: signing in for each call would use up what is allowed of it.
+        """
+        if token != self._token or _now() - self._signed_in_at > FRESH_S:
+            return False
+        try:
+            answer, _ = await self._send("auth/me", None, None, token, self._pace.penalty_s)
+        except Exception as error:  # the call itself was answered: that it was not taken stays certain
+            log.warning("Tradovate does not say whether the session is open: %r", error)
+            return False
+        return answer.status == 200
 
     async def replace(self, token: str | None) -> None:
         """Sign in anew, unless somebody has since `token` was taken; raises NotSent where that fails."""
@@ -183,6 +201,7 @@ class Session:
             )
             raise self._hopeless
         self._take(answer, data)
+        self._signed_in_at = _now()
 
     def _proof(self) -> dict[str, Any]:
         given = self._credentials
