@@ -179,6 +179,22 @@ def test_a_session_without_a_device_is_denied_orders_and_says_why():
     bench(work)
 
 
+def test_a_token_that_ended_before_it_was_given_is_used_until_it_is_denied(monkeypatch):
+    """As where our clock is wrong by hours and nothing says so."""
+    monkeypatch.setattr("ttflow.fakes.tradovate.broker.stamp", lambda ends: "2026-01-01T00:00:00.000Z")
+
+    async def work(at):
+        broker = await at.opened()
+        await asyncio.sleep(0.1)
+        at.fault("expire_token")
+
+        assert (await broker.submit(order())).outcome in TAKEN
+        assert at.fake.requests["auth/accesstokenrequest"] == 2
+        assert "auth/renewaccesstoken" not in at.fake.requests
+
+    bench(work)
+
+
 def test_what_a_session_may_not_do_is_asked_of_a_new_one_at_most_once_a_minute(monkeypatch):
     async def work(at):
         broker = await at.opened()
@@ -1242,6 +1258,36 @@ def test_a_stream_whose_rate_limit_is_reached_is_left_alone_for_an_hour(monkeypa
 
     monkeypatch.setattr(Noted, "noted", [])
     monkeypatch.setattr(stream, "Pauses", Noted)
+    bench(work)
+
+
+UNREADABLE = {
+    "order": {"id": 88001, "accountId": 123456},
+    "orderVersion": {"id": 88002, "orderId": 88001},
+    "command": {"id": 88003, "commandType": "New"},
+    "commandReport": {"id": 88004, "commandId": 88003},
+    "executionReport": {"id": 88005},
+    "fill": {"id": 88006, "orderId": 88001, "qty": 1},
+    "contract": {"id": 88007},
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_can_not_be_read_silences_nothing_else(kind):
+    async def work(at):
+        sync = at.fake.entities.sync
+        at.fake.entities.sync = lambda: {
+            **(told := sync()),
+            kind + "s": [*told.get(kind + "s", ()), UNREADABLE[kind]],
+        }
+        broker = await at.opened()
+        at.fake.tell(kind, "Created", UNREADABLE[kind])
+        await broker.submit(one := order())
+        await at.ended(one, "filled")
+
+        assert at.links() == []
+        assert (await broker.snapshot())[0].positions == {"ESZ2026": Decimal(1)}
+
     bench(work)
 
 

@@ -152,7 +152,7 @@ class Login:
             self._remember(entity)
         if kind == "position":
             self._moved(entity.get("accountId"))
-        if seen := self.mirror.take(kind, entity):
+        if seen := self.mirror.heard(kind, entity):
             self.look(seen)
 
     def _moved(self, account_id: int | None) -> None:
@@ -265,8 +265,9 @@ class Login:
     # Contracts
 
     def _remember(self, contract: Mapping[str, Any]) -> None:
-        self.contracts[contract["id"]] = contract["name"]
-        self.contract_ids[contract["name"]] = contract["id"]
+        number, name = contract.get("id"), contract.get("name")
+        if number and name:
+            self.contracts[number], self.contract_ids[name] = name, number
 
     async def contract_id(self, name: str) -> int | None:
         """Tradovate's id of a contract, asked for once; None where it has no such contract."""

@@ -119,12 +119,20 @@ class Mirror(Orders[Seen]):
         reader = self._readers.get(kind)
         return reader(entity) if reader else None
 
+    def heard(self, kind: str, entity: Mapping[str, Any]) -> Seen | None:
+        """Take in one entity that the stream tells; what can't be read is left out, and the rest heard."""
+        try:
+            return self.take(kind, entity)
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            log.warning("Tradovate told something of a %s that can't be read: %r", kind, error)
+            return None
+
     def take_all(self, bootstrap: Mapping[str, Any]) -> Iterator[Seen]:
         """Take in the answer of a `user/syncrequest`; yields each order in it, once."""
         heard: dict[int, Seen] = {}
         for name, kind in PLURALS.items():
             for entity in bootstrap.get(name) or ():
-                if seen := self.take(kind, entity):
+                if seen := self.heard(kind, entity):
                     heard[seen.number] = seen
         yield from heard.values()
 

@@ -347,7 +347,10 @@ def _json(answer: Answer) -> Any:
 
 
 def _lifetime(answer: Answer, data: Mapping[str, Any]) -> float:
-    """How long a token is good, in seconds; by the broker's clock where ours is wrong."""
+    """How long a token is good, in seconds; by the broker's clock where ours is wrong.
+
+    One that ended before it was given ends nobody knows when: it is good until it is denied.
+    """
     ends = moment(data.get("expirationTime"))
     if ends is None:
         return USUAL_LIFETIME_S
@@ -358,4 +361,5 @@ def _lifetime(answer: Answer, data: Mapping[str, Any]) -> float:
         theirs = now
     if abs((theirs - now).total_seconds()) > SKEW_S:
         now = theirs
-    return max(0.0, (ends - now).total_seconds())
+    left_s = (ends - now).total_seconds()
+    return left_s if left_s > 0 else USUAL_LIFETIME_S
