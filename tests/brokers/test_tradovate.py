@@ -696,6 +696,31 @@ def test_a_snapshot_is_made_of_the_fills_that_were_told(read):
     bench(work)
 
 
+def test_an_order_that_ends_while_a_snapshot_is_read_does_not_work_in_it():
+    async def work(at):
+        broker = await at.opened()
+        ones = [order(type="limit", limit_price=level) for level in (90, 91)]
+        for one in ones:
+            await broker.submit(one)
+        ask = broker.login.session.ask
+
+        async def asked(call, *given, **more):
+            answer = await ask(call, *given, **more)
+            if call == "order/list":
+                (placed,) = at.fake.exchange.find(ones[0].order_id)
+                at.fake.exchange.end(placed, "cancelled")
+                at.fake.flush()
+                await at.ended(ones[0], "cancelled")
+            return answer
+
+        broker.login.session.ask = asked
+        (told,) = await broker.snapshot()
+
+        assert [row.order_id for row in told.working] == [ones[1].order_id]
+
+    bench(work)
+
+
 @pytest.mark.parametrize("kind", ["position", "order", "fill", "command", "orderversion"])
 def test_a_list_that_is_not_there_is_no_empty_one(kind):
     async def work(at):
@@ -1270,6 +1295,41 @@ UNREADABLE = {
     "fill": {"id": 88006, "orderId": 88001, "qty": 1},
     "contract": {"id": 88007},
 }
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_fills_that_are_told_late_are_told_as_they_came_however_the_lists_are_sorted(gap):
+    async def work(at):
+        lists = at.fake.entities.lists
+        at.fake.entities.lists = lambda: {
+            name: lambda rows=rows: rows()[::-1] for name, rows in lists().items()
+        }
+        broker = at.broker()
+        if gap:
+            await broker.open(at.told.append)
+            (socket,) = at.fake.sockets
+            socket.mute = True
+            await asyncio.sleep(0)
+        order_, stop = order(), order("sell", type="stop", stop_price=90, leg=Leg.STOP_LOSS)
+        for one, terms in ((order_, "Market"), (stop, "Stop")):
+            body = {"symbol": "ESZ6", "orderQty": 1, "clOrdId": one.order_id}
+            action = one.side.capitalize()
+            placed = at.fake.place(
+                body, {**body, "action": action, "orderType": terms, "stopPrice": one.stop_price}
+            )
+            at.fake.exchange.work(placed)
+        at.fake.exchange.price("ESZ2026", Decimal(80))
+        at.fake.flush()
+        if gap:
+            socket.close()
+        else:
+            await broker.open(at.told.append)
+        await at.until(lambda: len(at.told_fills(order_)) == len(at.told_fills(stop)) == 1)
+
+        filled = [told.order_id for told in at.told if isinstance(told, Report) and told.fills]
+        assert filled == [order_.order_id, stop.order_id]
+
+    bench(work)
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)

@@ -153,7 +153,13 @@ class Tradovate:
         Every fill that its positions are made of was told before. Raises Unreadable where fills come so fast
         that nobody can say that.
         """
-        return await self.login.steady(self._snapshot)
+        return tuple(self._as_of_now(one) for one in await self.login.steady(self._snapshot))
+
+    def _as_of_now(self, snapshot: Snapshot) -> Snapshot:
+        """Leave out the orders that ended while the rest was read: their end was told before."""
+        ended = {str(seen.number) for seen in self.login.mirror.orders.values() if seen.ended}
+        working = (row for row in snapshot.working if row.broker_order_id not in ended)
+        return evolve(snapshot, working=tuple(working))
 
     async def _snapshot(self) -> tuple[Snapshot, ...]:
         ask, rows = self.login.session.ask, self.login.session.rows

@@ -94,7 +94,7 @@ class Login:
 
     def catch_up(self) -> None:
         """Tell whoever has come in what happened on its accounts so far."""
-        for seen in tuple(self.mirror.orders.values()):
+        for seen in self.mirror.by_fills():
             self.look(seen)
 
     async def leave(self, member: Member) -> None:
@@ -138,7 +138,7 @@ class Login:
         for seen in shown.values():
             # All of its fills are in the same answer; only what is filled can show that some are not.
             seen.settled = seen.settled or (seen.ended and seen.status != "Filled" and "fills" in bootstrap)
-        for seen in tuple(self.mirror.orders.values()):
+        for seen in self.mirror.by_fills():
             missed = not seen.ended and seen.number not in shown
             if again and self._is_ours(seen) and (missed or not seen.certain):
                 await self.refresh(seen)
@@ -255,7 +255,7 @@ class Login:
             known = frozenset(self.mirror.fill_ids)
             found = await read()
             fills = await self.session.rows("fill/list")
-            for fill in fills:
+            for fill in sorted(fills, key=lambda fill: int(fill["id"])):
                 self.happened("fill", fill)
             if self.mirror.fill_ids == known:
                 self.mirror.fill_ids &= {fill["id"] for fill in fills}

@@ -7,6 +7,7 @@ The one rule: a piece is kept whenever it comes, and an order that has ended nev
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -135,6 +136,14 @@ class Mirror(Orders[Seen]):
                 if seen := self.heard(kind, entity):
                     heard[seen.number] = seen
         yield from heard.values()
+
+    def by_fills(self) -> list[Seen]:
+        """All orders, first those with fills that nobody was told, as they came: an entry before its stop.
+
+        Told the other way around they would look like a position on the other side.
+        """
+        first = {one: min(one.fills.keys() - one.told, default=math.inf) for one in self.orders.values()}
+        return sorted(first, key=lambda one: first[one])
 
     def forget(self) -> None:
         """Forget the oldest orders, and with them their commands."""
