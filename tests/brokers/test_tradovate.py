@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
@@ -110,6 +112,34 @@ def test_wrong_credentials_are_told_once_and_not_tried_again(name):
 
         assert raised.value.lasting
         assert at.fake.requests == {"auth/accesstokenrequest": 1}
+
+    bench(work)
+
+
+def test_credentials_that_were_good_are_tried_again_seldom_and_the_session_goes_on(monkeypatch):
+    monkeypatch.setattr(sessions, "AGAIN_S", (0.3, 0.6))
+
+    async def work(at):
+        broker = await at.opened()
+        sign_in, refusals = at.fake.sign_in, []
+
+        def refuse(body):
+            refusals.append(asyncio.get_running_loop().time())
+            return {"errorText": "The system is being maintained."} if len(refusals) < 4 else sign_in(body)
+
+        at.fake.sign_in = refuse
+        at.fault("expire_token")
+        at.fault("close_socket")
+        while len(refusals) < 4:
+            with suppress(NotSent):
+                await broker.submit(order("sell", leg=Leg.CLOSE))
+            await asyncio.sleep(0.02)
+        await at.until(lambda: at.links()[-1:] == [True])
+
+        assert (await broker.submit(order("sell", leg=Leg.CLOSE))).outcome in TAKEN
+        first, *others = [late - soon for soon, late in itertools.pairwise(refusals)]
+        assert first >= 0.3
+        assert min(others) >= 0.6
 
     bench(work)
 

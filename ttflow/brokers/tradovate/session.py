@@ -39,6 +39,9 @@ ten sign-ins a minute."""
 TICKETS_KEPT = 20
 """How many tickets that came with too long a penalty are kept for when their request comes again."""
 
+AGAIN_S = (60.0, 600.0, 3600.0)
+"""After how long a sign-in is tried again that was refused with credentials that were good before."""
+
 SKEW_S = 5.0
 USUAL_LIFETIME_S = 80 * 60.0
 TICKETS = 3
@@ -95,10 +98,12 @@ class Session:
         self._lifetime_s, self._signed_in_at = USUAL_LIFETIME_S, 0.0
         self._lock = asyncio.Lock()
         self._hopeless: SignInError | None = None
+        self._let_in, self._refusals, self._again_at = False, 0, 0.0
 
     async def open(self) -> None:
         """Sign in; raises SignInError where Tradovate doesn't let us in."""
-        self._hopeless = None
+        if not self._let_in:
+            self._hopeless = None
         self.wire.open()
         async with self._lock:
             await self._sign_in(self._pace.sign_in_s)
@@ -127,8 +132,6 @@ class Session:
                 log.warning("the session was not renewed, trying again: %s", error)
                 await asyncio.sleep(min(pause, self._lifetime_s / 20))
                 pause = min(2 * pause, 60.0)
-                if self._hopeless:
-                    return
 
     async def ask(self, call: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
         """Ask one thing, with a POST where there is a body; returns its JSON, which may be a refusal.
@@ -189,19 +192,28 @@ class Session:
                 raise NotSent(f"nothing was sent, signing in to Tradovate failed: {error}") from error
 
     async def _sign_in(self, patience_s: float) -> None:
-        if self._hopeless:  # asking again and again with a wrong password locks the account
-            raise self._hopeless
+        if self._hopeless and (self._hopeless.lasting or _now() < self._again_at):
+            raise self._hopeless  # asking again and again with a wrong password locks the account
         call = "auth/accesstokenrequest"
         answer, data = await self._send(call, self._proof(), None, None, patience_s)
         why = refusal(data)
         if why or answer.status in (400, 401, 423):
-            why = why or f"it answered {answer.status}"
-            self._hopeless = SignInError(
-                f"Tradovate does not let us in: {why.rstrip('.')}. Look at TRADOVATE_*."
-            )
-            raise self._hopeless
+            raise self._refused(why or f"it answered {answer.status}")
         self._take(answer, data)
-        self._signed_in_at = _now()
+        self._signed_in_at, self._let_in = _now(), True
+        self._hopeless, self._refusals = None, 0
+
+    def _refused(self, why: str) -> SignInError:
+        """Remember that Tradovate does not let us in: for good, unless it did with these credentials before.
+
+        Those may have been changed, or it says so while it is being maintained, and what is held has to be
+        left: it is asked again, seldom.
+        """
+        told = f"Tradovate does not let us in: {why.rstrip('.')}. Look at TRADOVATE_*."
+        self._hopeless = SignInError(told, lasting=not self._let_in)
+        self._again_at = _now() + AGAIN_S[min(self._refusals, len(AGAIN_S) - 1)]
+        self._refusals += 1
+        return self._hopeless
 
     def _proof(self) -> dict[str, Any]:
         given = self._credentials
