@@ -55,3 +55,22 @@ def test_a_list_of_positions_that_is_not_there_closes_nothing(tmp_path):
         assert not list(scene.desk.reader.rows("notices", kind="manual_trade"))
 
     play(tmp_path, TRADOVATE, work)
+
+
+@pytest.mark.parametrize(("fault", "held"), [("stuck_legs", 3), ("partial_fill", 2)])
+def test_legs_that_stay_held_back_though_their_entry_is_done_are_replaced(tmp_path, fault, held):
+    async def work(scene):
+        def working():
+            return {one.type for one in scene.fake.exchange.standing() if one.status == "working"}
+
+        await scene.fault("stuck_legs")
+        await scene.fault(fault)
+        await scene.enter(3)
+        await scene.until(lambda: scene.held() == held, "held")
+        await scene.until(lambda: working() == {OrderType.LIMIT, OrderType.STOP}, "guarded")
+        await scene.until(lambda: scene.guarded(held), "known to be")
+        await scene.fault("stuck_legs", 0)
+        await scene.price(4980)
+        await scene.until(scene.flat, "flat")
+
+    play(tmp_path, TRADOVATE, work)

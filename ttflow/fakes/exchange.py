@@ -202,6 +202,8 @@ class Exchange:
         return [one for one in self.standing() if one.parent == order.number and one.status == "held"]
 
     def _release(self, order: Placed) -> None:
+        if order.extra.get("stuck"):
+            return
         order.status = "working"
         self.tell(order)
         self.work(order)

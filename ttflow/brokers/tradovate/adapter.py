@@ -6,6 +6,7 @@ is raised as it is, and means that nobody knows.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,6 +25,8 @@ from ttflow.order import Order
 from ttflow.settings import Group, Settings
 from ttflow.symbols import from_broker
 from ttflow.words import ZERO, OrderType, Side, evolve, plain
+
+log = logging.getLogger("ttflow.brokers.tradovate")
 
 STANDING = ("PendingNew", "PendingReplace", "PendingCancel", "Suspended", "Working")
 
@@ -125,12 +128,22 @@ class Tradovate:
     async def find(self, order: Order) -> Report:
         """Look an order up, with all its fills: by its number where that is known, else among all commands.
 
-        `not_found` is said only while the stream is in sync; raises otherwise.
+        `not_found` is said only while the stream is in sync; raises otherwise. A leg that waits for an entry
+        that is done is withdrawn: what Tradovate does with legs of an entry that was filled in part is not
+        documented.
         """
         seen = await self._known(order)
         if seen is None or not await self.login.refresh(seen):
             return await self._absent(order)
+        if self._is_held_back(order, seen):
+            log.warning("order %s is held back though its entry is done: it is withdrawn", seen.number)
+            await self._order("order/cancelorder", {"orderId": seen.number, "isAutomated": True})
         return seen.answer()
+
+    def _is_held_back(self, order: Order, seen: Seen) -> bool:
+        """Whether a leg waits for an entry that has ended: it guards nothing, and another has to."""
+        entry = self.login.mirror.find(order.parent) if order.parent else None
+        return entry is not None and entry.ended and seen.status == "Suspended"
 
     async def close_position(self, order: Order) -> Report:
         """Let Tradovate close the position in a contract; it withdraws the contract's orders with it."""

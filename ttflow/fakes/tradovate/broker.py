@@ -38,6 +38,7 @@ OWN_FAULTS: Mapping[str, str] = {
     "captcha": "answer the next of those with a ticket that only a person can use",
     "reject_later": "take the next order, then reject it when its risk is checked",
     "reject_change": "take the next change of an order, then reject it; the order stays as it was",
+    "stuck_legs": "hold the legs of the next bracket back for ever, though its entry is done",
     "shutdown": "tell the stream that the server shuts down, and close it",
     **MARKET_FAULTS,
 }

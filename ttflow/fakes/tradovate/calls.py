@@ -152,6 +152,9 @@ def _place(fake: Tradovate, call: str, body: Mapping[str, Any]) -> Reply:
     else:
         others = [fake.place(body, terms, status="held", parent=first.number) for terms in legs]
         fake.exchange.link(*others) if others else None
+        stuck = fake.faults.take("stuck_legs")
+        for leg in others:
+            leg.extra["stuck"] = stuck
         answer = {"orderId": first.number}
         answer |= {f"oso{place}Id": leg.number for place, leg in enumerate(others, 1)}
     fake.trade(first)
