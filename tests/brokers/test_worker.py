@@ -507,6 +507,21 @@ def test_what_is_looked_up_aside_is_told_only_where_the_broker_says_something():
     assert reports == [("tt-1", "filled", "find"), ("tt-3", "accepted", "find")]
 
 
+def test_what_is_decided_after_the_stop_leaves_with_the_next_start():
+    broker = Scripted()
+
+    async def main():
+        worker = Worker({"desk": broker}, keep_nothing, Clock(order().submitted_at))
+        await worker.stop()
+        for kind in ("submit", "cancel", "find", "close", "modify"):
+            worker.put(Effect(kind, order()))
+        await asyncio.sleep(0.01)
+        return worker._tasks
+
+    assert asyncio.run(main()) == {}
+    assert broker.heard == []
+
+
 def test_stopping_ends_every_lane_at_once():
     async def main():
         worker = Worker({"desk": Scripted(hang)}, None, Clock(order().submitted_at))

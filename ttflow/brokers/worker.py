@@ -81,6 +81,7 @@ class Worker:
         self._lanes: dict[Lane, asyncio.Queue[Effect]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._closes: dict[Place, Closes] = {}
+        self._stopped = False
         counted = {name: getattr(broker, "budget", None) for name, broker in brokers.items()}
         self._counts = frozenset(name for name, budget in counted.items() if budget is None)
         self.budgets = {
@@ -93,8 +94,14 @@ class Worker:
         self.breakers = {name: Breaker(monotonic) for name in brokers}
 
     def put(self, effect: Effect) -> None:
-        """Queue an effect in its lane; the newest change of an order when its turn has come."""
+        """Queue an effect in its lane; the newest change of an order when its turn has come.
+
+        Nothing leaves any more once the worker was stopped.
+        """
         order = effect.order
+        if self._stopped:
+            log.info("%s of %s waits for the next start", effect.kind, order.order_id)
+            return
         if effect.kind == "modify":
             self._put_change(effect)
             return
@@ -150,7 +157,8 @@ class Worker:
                 await self._send(evolve(report, call="find"))
 
     async def stop(self) -> None:
-        """End every lane; what was on its way will be looked up at the next start."""
+        """End every lane, for good; what was on its way will be looked up at the next start."""
+        self._stopped = True
         tasks = tuple(self._tasks.values())
         for task in tasks:
             task.cancel()
