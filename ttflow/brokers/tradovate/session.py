@@ -68,7 +68,7 @@ class Pace:
     `answer_s` bounds each wait for an answer.
     """
 
-    beat_s: float = 2.5
+    beat_s: float = 2.0
     silence_s: float = 10.0
     retry_s: float = 0.5
     retry_most_s: float = 30.0
