@@ -680,6 +680,33 @@ def test_nothing_is_said_to_be_absent_while_the_stream_is_down():
     bench(work)
 
 
+def test_a_while_after_the_stream_was_lost_the_lists_say_what_is_absent():
+    async def work(at):
+        broker = await at.opened()
+        wire = broker.login.session.wire
+        opened, wire.websocket = wire.websocket, no_websocket
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False])
+        with pytest.raises(NotSent, match="stream"):
+            await broker.find(order())
+        await asyncio.sleep(0.2)
+        found = await broker.find(order())
+        wire.websocket = opened
+        await at.until(lambda: at.links() == [False, True])
+        wire.websocket = no_websocket
+        at.fault("close_socket")
+        await at.until(lambda: at.links() == [False, True, False])
+        with pytest.raises(NotSent, match="stream"):
+            await broker.find(order())
+
+        assert (found.outcome, found.net) == ("not_found", "0")
+
+    async def no_websocket(address, **given):
+        raise NotSent("the stream can't be opened")
+
+    bench(work, evolve(PACE, deaf_s=0.2))
+
+
 def test_a_snapshot_says_positions_working_orders_and_money():
     async def work(at):
         at.price(5000)

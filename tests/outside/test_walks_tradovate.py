@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from outside.scene import TRADOVATE, play
+from ttflow.brokers.base import NotSent
+from ttflow.brokers.tradovate import adapter
 from ttflow.engine import books
 from ttflow.words import OrderType
 
@@ -53,6 +56,42 @@ def test_a_list_of_positions_that_is_not_there_closes_nothing(tmp_path):
         await scene.until(scene.flat, "flat")
 
         assert not list(scene.desk.reader.rows("notices", kind="manual_trade"))
+
+    play(tmp_path, TRADOVATE, work)
+
+
+@pytest.mark.parametrize("quantity", [1, 3])
+def test_an_exit_that_never_arrived_while_the_stream_can_not_be_opened_is_tried_again(
+    tmp_path, monkeypatch, quantity
+):
+    monkeypatch.setattr(adapter, "Pace", partial(adapter.Pace, deaf_s=1.0))
+
+    async def work(scene):
+        wire, down = scene.desk.brokers["desk"].login.session.wire, [True]
+        real = wire.websocket
+
+        async def websocket(address, **given):
+            if down:
+                raise NotSent("the stream can't be opened")
+            return await real(address, **given)
+
+        await scene.enter(3)
+        await scene.until(lambda: scene.guarded(3), "guarded")
+        wire.websocket = websocket
+        await scene.fault("close_socket")
+        await scene.until(lambda: scene.desk.brokers_state()["desk"] == "lost", "lost")
+        await scene.alert("exit", quantity=quantity)
+        await scene.until(lambda: not scene.working(), "withdrawn")
+        await scene.fault("drop")
+        await scene.until(lambda: scene.net() == 3 - quantity, "out")
+        if quantity == 1:
+            await scene.until(lambda: scene.guarded(2), "the rest guarded")
+        down.clear()
+        await scene.until(lambda: scene.desk.brokers_state()["desk"] == "connected", "back")
+        await scene.alert("exit")
+        await scene.until(scene.flat, "flat")
+
+        assert sum(done.signed < 0 for done in scene.fake.exchange.executions) == (2 if quantity == 1 else 1)
 
     play(tmp_path, TRADOVATE, work)
 

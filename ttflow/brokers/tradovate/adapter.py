@@ -128,9 +128,9 @@ class Tradovate:
     async def find(self, order: Order) -> Report:
         """Look an order up, with all its fills: by its number where that is known, else among all commands.
 
-        `not_found` is said only while the stream is in sync; raises otherwise. A leg that waits for an entry
-        that is done is withdrawn: what Tradovate does with legs of an entry that was filled in part is not
-        documented.
+        `not_found` is not said just after the stream was lost; raises then. Later the lists alone count: an
+        exit that never arrived can't wait until the stream is back. A leg that waits for an entry that is
+        done is withdrawn: what becomes of the legs of one that was filled in part is not documented.
         """
         seen = await self._known(order)
         if seen is None or not await self.login.refresh(seen):
@@ -247,7 +247,7 @@ class Tradovate:
 
     async def _absent(self, order: Order) -> Report:
         """Say that Tradovate has no such order, with what the account holds of its root."""
-        if not self.login.in_sync:
+        if self.login.deaf:
             raise NotSent(
                 "the stream is being opened again; until then nobody can say that an order is absent"
             )

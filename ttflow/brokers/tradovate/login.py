@@ -62,12 +62,20 @@ class Login:
         self.contract_ids: dict[str, int] = {}
         self._looking: set[int] = set()
         self._stream: Stream | None = None
+        self._lost_at: float | None = None
         self.prices: Prices | None = None
 
     @property
     def in_sync(self) -> bool:
         """Whether the stream shows everything that happens."""
         return self._stream is not None and self._stream.up
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the stream was lost just now: nobody can say yet that something is absent."""
+        if self.in_sync:
+            return False
+        return self._lost_at is None or time.monotonic() < self._lost_at + self.pace.deaf_s
 
     async def open(self, member: Member) -> None:
         """Let a group in: sign in and get in sync, unless that is done. Raises what keeps it from that."""
@@ -143,6 +151,7 @@ class Login:
             if again and self._is_ours(seen) and (missed or not seen.certain):
                 await self.refresh(seen)
             self.look(seen)
+        self._lost_at = None
         if again:
             self._link(Link(up=True))
 
@@ -169,6 +178,7 @@ class Login:
 
     def lost(self, why: str) -> None:
         """Tell every group that the stream is gone."""
+        self._lost_at = time.monotonic()
         self._link(Link(up=False, reason=why))
 
     def _link(self, link: Link) -> None:

@@ -64,7 +64,9 @@ class Pace:
     after `silence_s` without a word from it it is given up. `retry_s` and `retry_most_s` bound the pause
     before it is opened again. `penalty_s` is the longest penalty that an order waits for by itself,
     `sign_in_s` the longest that a start does. `settle_s` is how long fills may come after their order's end.
-    `look_s` is how long after news of a position a snapshot is due, so that its fills are heard first.
+    `deaf_s` is for how long after the stream is lost nothing is said to be absent: what it would have shown
+    may not be in the lists yet. `look_s` is how long after news of a position a snapshot is due, so that its
+    fills are heard first.
     `answer_s` bounds each wait for an answer.
     """
 
@@ -75,6 +77,7 @@ class Pace:
     penalty_s: float = 3.0
     sign_in_s: float = 120.0
     settle_s: float = 1.0
+    deaf_s: float = 30.0
     look_s: float = 0.5
     answer_s: float = 10.0
 
