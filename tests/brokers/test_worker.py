@@ -285,6 +285,87 @@ def test_a_report_that_cannot_be_passed_on_leaves_the_lane_running():
     assert passed == ["tt-2"]
 
 
+def withdrawn_while_it_waits(broker, leave, **limits):
+    """Withdraw an entry before `leave` lets it go; returns what was told."""
+    reports = []
+
+    async def keep(report):
+        reports.append(report)
+
+    async def main():
+        worker = Worker({"desk": broker}, keep, Clock(order().submitted_at), settle_s=0, **limits)
+        worker.put(Effect("submit", order()))
+        await leave(worker)
+        async with asyncio.timeout(DEADLINE_S):
+            while worker._tasks:
+                await asyncio.gather(*worker._tasks.values())
+        await worker.stop()
+        assert not worker._unsent
+        assert not worker._withdrawn
+
+    asyncio.run(main())
+    return reports
+
+
+def test_an_entry_that_is_withdrawn_while_its_broker_is_away_never_leaves():
+    broker, back = Scripted(), asyncio.Event()
+
+    async def leave(worker):
+        await asyncio.sleep(0)
+        worker.put(Effect("cancel", order()))
+        await asyncio.sleep(0)
+        back.set()
+
+    reports = withdrawn_while_it_waits(broker, leave, ready=lambda group: back.wait())
+
+    assert outcomes(reports) == [("tt-1", "cancelled")]
+    assert "before it left" in reports[0].reason
+    assert broker.heard == []
+
+
+def test_an_entry_that_is_withdrawn_while_a_busy_broker_is_left_alone_does_not_go_again(monkeypatch):
+    waits, goes = asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds):
+        waits.set()
+        await goes.wait()
+
+    def busy(one):
+        raise Busy("429", 5.0)
+
+    async def leave(worker):
+        monkeypatch.setattr("ttflow.brokers.worker.asyncio.sleep", pause)
+        await waits.wait()
+        worker.put(Effect("cancel", order()))
+        goes.set()
+
+    broker = Scripted(submit=busy)
+    reports = withdrawn_while_it_waits(broker, leave)
+
+    assert outcomes(reports) == [("tt-1", "cancelled")]
+    assert broker.heard == [("submit", "tt-1")]
+
+
+def test_an_entry_that_has_left_is_withdrawn_at_the_broker():
+    left, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(one):
+        left.set()
+        await answered.wait()
+        return accepted(one)
+
+    async def leave(worker):
+        await left.wait()
+        worker.put(Effect("cancel", order()))
+        answered.set()
+
+    broker = Scripted(submit=slow)
+    reports = withdrawn_while_it_waits(broker, leave)
+
+    assert sorted(outcomes(reports)) == [("tt-1", "accepted"), ("tt-1", "accepted")]
+    assert broker.heard == [("submit", "tt-1"), ("cancel", "tt-1")]
+
+
 def test_an_entry_too_old_to_send_expires_and_an_exit_never_does():
     clock, broker = Clock(order().submitted_at), Scripted()
     clock.advance(61)

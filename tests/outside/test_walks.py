@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 
@@ -343,6 +344,23 @@ def test_a_limit_entry_rests_is_withdrawn_by_a_cancel_and_opens_nothing(tmp_path
 
         assert path_of(scene) == []
         assert {order.side for order in scene.orders() if order.leg is Leg.OPEN} == {Side.BUY}
+
+    play(tmp_path, venue, work)
+
+
+@every_venue
+def test_an_entry_that_a_halt_meets_before_it_left_never_leaves_nor_does_its_bracket(tmp_path, venue):
+    async def work(scene):
+        worker, back = scene.desk.worker, asyncio.Event()
+        with patch.object(worker, "_ready", lambda group: back.wait()):
+            entry = await scene.enter()
+            await scene.desk.halt("desk")
+            await scene.ends(entry, "cancelled")
+            assert not scene.standing()
+            back.set()
+            await scene.until(lambda: not worker._tasks, "nothing waits any more")
+
+        assert scene.fake.exchange.orders == {}
 
     play(tmp_path, venue, work)
 

@@ -89,6 +89,8 @@ class Worker:
             for name, broker in brokers.items()
         }
         self._lookups: defaultdict[tuple[str, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unsent: set[str] = set()  # entries that have not left, or that did certainly not arrive
+        self._withdrawn: set[str] = set()  # those of them that are never to leave, until that is told
         self._changes: dict[str, Effect] = {}
         self._changed_at: dict[str, float] = {}
         self.breakers = {name: Breaker(monotonic) for name in brokers}
@@ -107,6 +109,11 @@ class Worker:
             return
         if effect.kind == "cancel":
             self._changes.pop(order.order_id, None)  # what goes is not changed before
+            if order.order_id in self._unsent:
+                self._unsent.remove(order.order_id)
+                self._withdrawn.add(order.order_id)
+        elif effect.kind == "submit" and order.leg is Leg.OPEN:
+            self._unsent.add(order.order_id)
         self._queue(effect)
 
     def _queue(self, effect: Effect) -> None:
@@ -175,6 +182,8 @@ class Worker:
                 except Exception:  # the others in the lane have done nothing wrong
                     log.exception("%s of %s failed", effect.kind, effect.order.order_id)
                 finally:
+                    if effect.kind == "submit":
+                        self._unsent.discard(effect.order.order_id)
                     if effect.kind == "close":
                         self._closed(lane[:3])
         finally:
@@ -196,6 +205,10 @@ class Worker:
 
     async def _carry_out(self, effect: Effect) -> Report | None:
         order = effect.order
+        if effect.kind == "cancel" and order.order_id in self._withdrawn:
+            self._withdrawn.remove(order.order_id)
+            reason = "it was withdrawn before it left"
+            return Report(order_id=order.order_id, outcome="cancelled", reason=reason)
         broker = self.brokers.get(order.account_group)
         if broker is None:
             return _unconnected(effect)
@@ -215,12 +228,20 @@ class Worker:
             case "find":
                 return await self._find(broker, order)
 
-    async def _sent(self, order: Order, call: Ask) -> Report:
-        """Send an order once; again only where it is certain that the broker did not take it."""
+    async def _sent(self, order: Order, call: Ask) -> Report | None:
+        """Send an order once; again only where it is certain that the broker did not take it.
+
+        An entry that was withdrawn before it left never leaves: None, its withdrawal tells.
+        """
+        opens = order.leg is Leg.OPEN
         while True:
             age = self._clock() - order.submitted_at
-            if order.leg is Leg.OPEN and (barred := await self._barred(order, age)):
+            barred = await self._barred(order, age) if opens else None
+            if opens and order.order_id not in self._unsent:
+                return None
+            if barred:
                 return barred
+            self._unsent.discard(order.order_id)
             crash_point("before_submit")
             report = await self._ask(call, order, sends=True)
             crash_point("after_submit")
@@ -229,6 +250,8 @@ class Worker:
             pause_s = max(report.pause_s, LEAST_PAUSE_S)
             if age + timedelta(seconds=pause_s) > self._patience(order):
                 return evolve(report, pause_s=None)
+            if opens:
+                self._unsent.add(order.order_id)
             await asyncio.sleep(pause_s)
 
     async def _insisting(self, call: Ask, order: Order) -> Report:
