@@ -412,6 +412,18 @@ def test_what_topstepx_cannot_take_never_leaves(wrong):
     bench(work)
 
 
+@pytest.mark.parametrize("lasts", ["ioc", "fok"])
+def test_what_closes_goes_without_the_time_in_force_that_topstepx_does_not_have(lasts):
+    async def work(at):
+        broker = await at.opened()
+        report = await broker.submit(order(leg="close", time_in_force=lasts))
+
+        assert report.outcome != "refused"
+        assert at.fake.requests["Order/place"] == 1
+
+    bench(work)
+
+
 def test_an_entry_with_legs_never_leaves_since_it_has_no_brackets():
     async def work(at):
         broker = await at.opened()

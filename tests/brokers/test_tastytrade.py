@@ -230,6 +230,25 @@ async def test_every_type_of_order_arrives_as_it_was_meant(fields, standing, sid
 
 
 @pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"time_in_force": "gtc"}, "day"),
+        ({"time_in_force": "gtc", "leg": "close"}, "day"),
+        ({"time_in_force": "ioc", "leg": "close"}, "day"),
+        ({"time_in_force": "fok", "leg": "close"}, "day"),
+        ({"time_in_force": "fok", "leg": "close", "type": "limit", "limit_price": "99"}, "ioc"),
+        ({"time_in_force": "gtc", "leg": "close", "type": "limit", "limit_price": "99"}, "gtc"),
+    ],
+)
+@walked
+async def test_what_closes_and_what_is_at_the_market_stands_for_as_long_as_tastytrade_lets_it(fields, sent):
+    async with line() as desk:
+        report = await desk.broker.submit(an_order(**fields))
+
+        assert (report.outcome, desk.placed("tt-1").time_in_force) == ("accepted", sent)
+
+
+@pytest.mark.parametrize(
     ("fields", "why"),
     [
         ({"time_in_force": "fok", "type": "limit", "limit_price": 1}, "no fok orders; use day, gtc, ioc"),

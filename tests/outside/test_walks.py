@@ -118,6 +118,26 @@ def test_an_exit_overtakes_an_entry_that_hangs_half_filled(tmp_path, venue):
 
 
 @every_venue
+@pytest.mark.parametrize("lasts", ["gtc", "ioc", "fok"])
+@pytest.mark.parametrize("how", [{}, {"order_type": "limit", "limit_price": 4990}], ids=["market", "limit"])
+def test_an_exit_gets_out_however_long_it_asks_to_stand(tmp_path, venue, lasts, how):
+    """Beside another strategy's position, so that it can't go as the broker's own close instead."""
+
+    async def work(scene):
+        await scene.alert("buy", quantity=2)
+        await scene.alert("buy", quantity=1, strategy="s1")
+        await scene.until(lambda: scene.net() == scene.held() + scene.held(strategy="s1") == 3, "held")
+        exit_id = await scene.alert("exit", time_in_force=lasts, **how)
+        await scene.until(lambda: not scene.held(), "out")
+
+        await scene.ends(exit_id, "filled")
+        assert path_of(scene)[-1] == 1
+        assert len(exits(scene)) == 1
+
+    play(tmp_path, venue, work)
+
+
+@every_venue
 def test_an_exit_that_is_refused_is_tried_again_until_it_is_done(tmp_path, venue):
     async def work(scene):
         await scene.alert("buy", quantity=2)

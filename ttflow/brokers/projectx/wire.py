@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from ttflow.brokers.base import NotSent, Outcome
-from ttflow.order import Order
+from ttflow.order import Leg, Order
 from ttflow.words import OrderType, Side, plain
 
 Data = Mapping[str, Any]
@@ -112,9 +112,9 @@ def placing(order: Order, account_id: int, contract_id: str) -> dict[str, Any]:
     """Write an order, with our id as its `customTag`.
 
     Raises NotSent for what ProjectX can't take: part of a contract, an order without the level that it needs,
-    and `ioc` or `fok`, since an order carries no time in force there.
+    and an entry that is `ioc` or `fok`, since an order carries no time in force there; what closes goes so.
     """
-    if order.time_in_force not in (None, *TIMES):
+    if order.leg is Leg.OPEN and order.time_in_force not in (None, *TIMES):
         raise NotSent(f"TopstepX has no {order.time_in_force} orders; use {' or '.join(TIMES)}, or none")
     return {
         "accountId": account_id,

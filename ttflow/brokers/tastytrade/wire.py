@@ -141,8 +141,17 @@ def terms(order: Order) -> dict[str, Any]:
 
 
 def time_in_force(order: Order) -> str:
-    """How long an order stands, in tastytrade's words; raises NotSent for one that it doesn't have."""
-    wanted = order.time_in_force or ("day" if order.type is OrderType.MARKET else "gtc")
+    """How long an order stands, in tastytrade's words; raises NotSent for an entry that it has no word for.
+
+    A market order stands for a day at most there, whatever `gtc` asks for. What closes is not kept in by what
+    it asks for: at the market it is for the day, and at a level `fok` goes as `ioc`.
+    """
+    market = order.type is OrderType.MARKET
+    wanted = order.time_in_force or ("day" if market else "gtc")
+    if market and (wanted == "gtc" or order.leg is not Leg.OPEN):
+        wanted = "day"
+    elif wanted == "fok" and order.leg is not Leg.OPEN:
+        wanted = "ioc"
     if wanted not in TIMES:
         raise NotSent(f"tastytrade has no {wanted} orders; use {', '.join(sorted(TIMES))}")
     return TIMES[wanted]
