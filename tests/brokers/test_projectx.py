@@ -222,6 +222,31 @@ def test_wrong_credentials_are_told_for_good_and_tried_once_only():
     bench(work)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_page_instead_of_a_sign_in_is_no_lasting_refusal_and_an_exit_gets_out_after_it(status, monkeypatch):
+    async def work(at):
+        broker = await at.opened()
+        asked, pages = broker.session.wire.ask, [Answer(status, {"Content-Type": "text/html"}, b"<html>")]
+
+        async def in_trouble(method, path, *given, **more):
+            if path.endswith("loginKey") and pages:
+                return pages.pop()
+            return await asked(method, path, *given, **more)
+
+        monkeypatch.setattr(broker.session.wire, "ask", in_trouble)
+        at.fake.tokens.clear()
+        for _ in range(2):
+            with pytest.raises(NotSent, match="just now"):
+                await broker.submit(order(leg=Leg.CLOSE))
+        assert not pages
+        assert at.fake.requests["Auth/loginKey"] == 1  # it was asked once, and then left alone
+
+        await asyncio.sleep(PACE.busy_s)
+        assert (await broker.submit(order(leg=Leg.CLOSE))).outcome in TAKEN
+
+    bench(work)
+
+
 @pytest.mark.parametrize("names", [("main",), ("TOPSTEP465",), ("465",)])
 def test_an_account_is_known_by_its_name_or_its_id_and_main_is_the_only_one(names):
     async def work(at):
@@ -416,7 +441,7 @@ def test_what_topstepx_cannot_take_never_leaves(wrong):
 def test_what_closes_goes_without_the_time_in_force_that_topstepx_does_not_have(lasts):
     async def work(at):
         broker = await at.opened()
-        report = await broker.submit(order(leg="close", time_in_force=lasts))
+        report = await broker.submit(order(leg=Leg.CLOSE, time_in_force=lasts))
 
         assert report.outcome != "refused"
         assert at.fake.requests["Order/place"] == 1

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from ttflow.brokers.base import Busy, NotSent, SignInError
@@ -56,6 +57,7 @@ class Session:
         self.budget = Budget(per_minute, clock)
         self._lock = asyncio.Lock()
         self._refusal: SignInError | None = None
+        self._refused_until = 0.0
 
     # Signing in
 
@@ -72,10 +74,11 @@ class Session:
         """Return a token that is still good, and not the one that was refused.
 
         Raises SignInError where the broker doesn't let us in. It is asked once only, since nobody says what
-        repeated failures lead to: the refusal stands until `open`.
+        repeated failures lead to: the refusal stands until `open`. A page that came in the place of an answer
+        says nothing of the credentials: it stands for as long as a 429, so that an exit gets out after all.
         """
         async with self._lock:
-            if self._refusal:
+            if self._refusal and self._clock() < self._refused_until:
                 raise self._refusal
             if not self._token or self._token == instead_of or self._clock() >= self._ends:
                 await self._replace()
@@ -112,7 +115,7 @@ class Session:
         call = "Auth/loginKey"
         answer = await self.wire.ask("POST", f"/api/{call}", self._proof())
         if answer.status in (400, 401, 403):
-            raise self._hopeless(f"it answered {answer.status}")
+            raise self._refused(answer)
         data = _object(call, answer)
         if not data.get("success"):
             why = refusal(call, data)
@@ -130,9 +133,20 @@ class Session:
             "apiKey": key.get_secret_value() if key else "",
         }
 
+    def _refused(self, answer: Answer) -> SignInError:
+        """What an answer means that is no business answer: ProjectX says its own no with 200 and a code."""
+        try:
+            answer.json()
+        except Unreadable as error:
+            self._refused_until = self._clock() + self._pace.busy_s
+            self._refusal = SignInError(f"TopstepX does not let us in just now: {error}", lasting=False)
+            return self._refusal
+        return self._hopeless(f"it answered {answer.status}")
+
     def _hopeless(self, why: str) -> SignInError:
         remedy = "check TOPSTEPX_USERNAME and TOPSTEPX_API_KEY, and that the API subscription is active"
         self._refusal = SignInError(f"TopstepX does not let us in: {why}; {remedy}, then start again")
+        self._refused_until = inf
         return self._refusal
 
     def _take(self, token: Any) -> None:
