@@ -602,6 +602,17 @@ async def test_changing_or_withdrawing_what_is_done_says_that_it_is_done():
 
 
 @walked
+async def test_a_change_to_more_than_was_filled_meanwhile_is_refused_with_the_fill():
+    async with line() as desk:
+        await desk.broker.submit(an_order(leg="stop_loss", side="sell"))
+        await desk.told.until_filled("tt-1")
+        report = await desk.broker.modify(an_order(leg="stop_loss", side="sell", quantity=3))
+
+        assert (report.outcome, len(report.fills)) == ("refused", 1)
+        assert "filled as it stood" in (report.reason or "")
+
+
+@walked
 async def test_what_never_arrived_is_not_found_with_what_the_account_holds():
     async with line() as desk:
         await desk.broker.submit(an_order("in", side="sell", quantity=3))

@@ -205,6 +205,30 @@ def test_a_stop_that_fills_while_an_exit_is_on_its_way_never_flips_the_position(
 
 
 @every_venue
+def test_a_stop_that_fills_before_it_could_grow_leaves_the_rest_guarded(tmp_path, venue, monkeypatch):
+    async def work(scene):
+        await scene.enter()
+        await scene.until(scene.guarded, "guarded")
+        broker = scene.desk.brokers["desk"]
+        change, touches = broker.modify, [4990, PRICE]
+
+        async def too_late(order):
+            while touches:
+                await scene.price(touches.pop(0))
+            return await change(order)
+
+        monkeypatch.setattr(broker, "modify", too_late)
+        await scene.enter(1)
+        await scene.until(lambda: not touches and scene.guarded(1), "guarded with what is left")
+        await scene.alert("exit")
+        await scene.until(scene.flat, "flat")
+
+        assert path_of(scene) == [2, 3, 1, 0]
+
+    play(tmp_path, venue, work)
+
+
+@every_venue
 @pytest.mark.parametrize("type_", ["stop", "limit"])
 def test_protection_that_vanishes_at_the_broker_is_restored(tmp_path, venue, type_):
     async def work(scene):

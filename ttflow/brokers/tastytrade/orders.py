@@ -139,12 +139,14 @@ class Orders:
     async def modify(self, order: Order) -> Report:
         """Change a working order's type, prices and time in force; the broker puts a new one in its place.
 
-        It keeps the legs of an order as they are: another quantity is `refused`, and nothing has changed.
+        It keeps the legs of an order as they are: another quantity is `refused`, and nothing has changed. So
+        is a change of what was filled before with less than it asks for now, or whoever asked would wait for
+        the rest.
         """
         account = path_of(self._accounts.number(order))
         found = await self._found(order)
         if (data := _standing(found)) is None:
-            return await self._told(order, found)
+            return _too_late(order, await self._told(order, found))
         resting = sum((_remaining(leg) for leg in data["legs"]), ZERO)
         if resting != order.remaining:
             told = (
@@ -238,6 +240,14 @@ def _name(order: Order) -> str:
 def _standing(found: Iterable[Data]) -> Data | None:
     """The one that stands of the broker's orders for one of ours; None where none does."""
     return next((data for data in found if outcome(data) == "accepted"), None)
+
+
+def _too_late(order: Order, report: Report) -> Report:
+    """What became of a change that came after the order's end."""
+    done = sum((Decimal(fill["quantity"]) for fill in report.fills), ZERO)
+    if report.outcome != "filled" or done >= order.quantity:
+        return report
+    return evolve(report, outcome="refused", reason="it was filled as it stood, before it could be changed")
 
 
 def _refused(order: Order, refusal: Refused) -> Report:
