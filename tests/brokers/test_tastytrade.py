@@ -17,8 +17,9 @@ from ttflow.brokers.tastytrade.adapter import is_live, streamer_of
 from ttflow.brokers.tastytrade.session import Refused, Session, judged
 from ttflow.brokers.tastytrade.wire import instrument_type, order_body, report_of, told, utc
 from ttflow.fakes.server import serve
-from ttflow.fakes.tastytrade import make
-from ttflow.fakes.tastytrade.bodies import read_order
+from ttflow.fakes.tastytrade import answers, make
+from ttflow.fakes.tastytrade.bodies import Invalid, read_order
+from ttflow.fakes.tastytrade.calls import ComplexOneHandler, OrderHandler
 from ttflow.settings import Settings
 from ttflow.words import evolve
 
@@ -438,6 +439,68 @@ async def test_withdrawing_an_entry_withdraws_the_bracket_that_waits_for_it():
         assert report.outcome == "cancelled"
         states = {order["status"] for order in (await desk.state())["orders"]}
         assert states == {"cancelled"}
+
+
+@walked
+async def test_what_goes_only_with_its_whole_bracket_is_withdrawn_with_that(monkeypatch):
+    def refused(handler, number, which):
+        raise Invalid("no", ("cannot_cancel", "It is part of a complex order."), status=422)
+
+    monkeypatch.setattr(OrderHandler, "delete", refused)
+    async with line() as desk:
+        await desk.broker.submit(an_order(), BRACKET)
+        await desk.told.until_filled("tt-1")
+        target, stop = BRACKET
+
+        assert (await desk.broker.cancel(stop)).outcome == "cancelled"
+        assert (await desk.broker.cancel(target)).outcome == "cancelled"
+        assert await desk.status("tt-1-sl") == await desk.status("tt-1-tp") == ["cancelled"]
+
+
+@walked
+async def test_an_entry_that_does_not_go_with_its_bracket_goes_by_itself(monkeypatch):
+    def refused(handler, number, which):
+        raise Invalid("no", ("cannot_cancel", "A part of it has ended."), status=422)
+
+    monkeypatch.setattr(ComplexOneHandler, "delete", refused)
+    async with line() as desk:
+        await desk.broker.submit(entry := limit("tt-1", 95), BRACKET)
+
+        assert (await desk.broker.cancel(entry)).outcome in ("accepted", "cancelled")
+        await desk.told.until(lambda told: told.outcomes("tt-1")[-1:] == ["cancelled"])
+
+
+@walked
+async def test_an_order_that_nothing_withdraws_stands_and_is_told_so(monkeypatch):
+    def refused(handler, number, which):
+        raise Invalid("no", ("cannot_cancel", "Not now."), status=422)
+
+    for handler in (OrderHandler, ComplexOneHandler):
+        monkeypatch.setattr(handler, "delete", refused)
+    async with line() as desk:
+        await desk.broker.submit(an_order(), BRACKET)
+        await desk.told.until_filled("tt-1")
+
+        assert (await desk.broker.cancel(BRACKET[1])).outcome == "accepted"
+        assert await desk.status("tt-1-sl") == ["working"]
+
+
+@walked
+async def test_a_bracket_is_known_by_the_places_of_its_orders_where_they_do_not_show_our_ids(monkeypatch):
+    written = answers.order
+
+    def without_ids(*given):
+        return {name: value for name, value in written(*given).items() if name != "external-identifier"}
+
+    monkeypatch.setattr(answers, "order", without_ids)
+    async with line() as desk:
+        desk.price("ESZ2026", 100)
+        report = await desk.broker.submit(an_order(), BRACKET)
+        await desk.told.until_filled("tt-1")
+
+        assert report.legs == {name: str(desk.placed(name).number) for name in ("tt-1-tp", "tt-1-sl")}
+        desk.price("ESZ2026", 89)
+        await desk.told.until_filled("tt-1-sl")
 
 
 @walked

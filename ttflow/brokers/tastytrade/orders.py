@@ -21,6 +21,7 @@ from ttflow.brokers.tastytrade.session import Refused, Session
 from ttflow.brokers.tastytrade.wire import (
     PLAIN,
     SOURCE,
+    TYPES,
     Close,
     Data,
     bracket_body,
@@ -30,7 +31,6 @@ from ttflow.brokers.tastytrade.wire import (
     order_body,
     outcome,
     pair_body,
-    parts,
     report_of,
     terms,
 )
@@ -109,7 +109,7 @@ class Orders:
         return Close(strict=strict, limit=await self._hours.limit(order, name))
 
     def _bracketed(self, order: Order, legs: tuple[Order, ...], whole: Data) -> Report:
-        taken = by_id(parts(whole))
+        taken = by_id(_named(whole, order, legs))
         held = [leg for leg in legs if leg.order_id in taken]
         ids = {leg.order_id: self._report(leg, taken[leg.order_id]).broker_order_id or "" for leg in held}
         return evolve(self._report(order, taken[order.order_id]), legs=ids)
@@ -171,8 +171,11 @@ class Orders:
         return self._report(order, [after])
 
     async def cancel(self, order: Order) -> Report:
-        """Ask for an order to be withdrawn, an entry with its bracket if that waits; say how it stands."""
-        account = path_of(self._accounts.number(order))
+        """Ask for an order to be withdrawn, an entry with its bracket if that waits; say how it stands.
+
+        One that the broker doesn't withdraw by itself goes with the whole bracket that it is part of, for an
+        exit waits for it; and an entry that doesn't go with its bracket goes by itself.
+        """
         number = self._events.newest(order.order_id) or order.broker_order_id
         whole = None
         if number is None or order.leg is Leg.OPEN:
@@ -181,13 +184,25 @@ class Orders:
                 return await self._told(order, found)
             number, whole = str(data["id"]), data.get("complex-order-id")
         try:
-            if whole:
-                await self._session.ask("DELETE", f"{account}/complex-orders/{whole}")
-                after = await self._session.ask("GET", f"{account}/orders/{number}")
-            else:
-                after = await self._session.ask("DELETE", f"{account}/orders/{number}")
+            return await self._withdrawn(order, number, whole)
         except Refused:
-            return await self.find(order)  # it has ended, or another one has taken its place
+            found = await self._found(order)
+        data = _standing(found)
+        if data is None or str(data["id"]) != number or not (bracket := data.get("complex-order-id")):
+            return await self._told(order, found)  # it has ended, or another one has taken its place
+        try:
+            return await self._withdrawn(order, number, None if whole else bracket)
+        except Refused:
+            return await self.find(order)
+
+    async def _withdrawn(self, order: Order, number: str, whole: Any) -> Report:
+        """Withdraw an order by its number, or all of the complex order `whole`; raises Refused."""
+        account = path_of(self._accounts.number(order))
+        if whole:
+            await self._session.ask("DELETE", f"{account}/complex-orders/{whole}")
+            after = await self._session.ask("GET", f"{account}/orders/{number}")
+        else:
+            after = await self._session.ask("DELETE", f"{account}/orders/{number}")
         if not after:
             return Report(order_id=order.order_id, outcome="accepted", broker_order_id=number)
         return self._report(order, [after])
@@ -235,6 +250,15 @@ def _name(order: Order) -> str:
         return to_broker(order.symbol, "tastytrade")
     except SymbolError as error:
         raise NotSent(str(error)) from error
+
+
+def _named(whole: Data, order: Order, legs: Iterable[Order]) -> list[Data]:
+    """The orders of a bracket, each with our id; one that shows none is known by its place or its type."""
+    first, ids = whole["trigger-order"], {TYPES[leg.type]: leg.order_id for leg in legs}
+    named: list[Data] = [{**first, "external-identifier": external_id(first) or order.order_id}]
+    for one in whole["orders"]:
+        named.append({**one, "external-identifier": external_id(one) or ids.get(str(one.get("order-type")))})
+    return named
 
 
 def _standing(found: Iterable[Data]) -> Data | None:
