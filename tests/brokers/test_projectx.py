@@ -1587,6 +1587,23 @@ def test_a_failure_to_watch_is_nobodys_but_the_prices(monkeypatch, caplog):
     assert "prices can't be asked for" in caplog.text
 
 
+def test_a_subscription_to_quotes_that_failed_is_tried_again(monkeypatch):
+    async def work(at):
+        broker = await at.opened()
+        hub = broker._prices._hub
+        await broker.watch(frozenset({"NQZ2026"}))
+        await at.until(lambda: hub.up)
+        with monkeypatch.context() as once:
+            once.setattr(hub, "invoke", _fails)
+            await broker.watch(frozenset({"NQZ2026", "ESZ2026"}))
+        await broker.watch(frozenset({"NQZ2026", "ESZ2026"}))
+        at.price(5000)
+
+        await at.until(lambda: Quote(symbol="ESZ2026", price=Decimal(5000)) in at.quotes())
+
+    bench(work)
+
+
 # Faults: no order twice, no fill twice, nothing forgotten
 
 

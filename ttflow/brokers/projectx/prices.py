@@ -39,6 +39,7 @@ class Prices:
         self.last: dict[str, Decimal] = {}
         self._contracts, self._tell = contracts, tell
         self._symbols: dict[str, str] = {}
+        self._asked_for: set[str] = set()
         self._without: Counter[str] = Counter()
         self._hub = Hub(address, session, pace, hear=self._hear, greet=self._greet, link=self._link)
         self._started = False
@@ -56,10 +57,16 @@ class Prices:
             self._started = True
             self._hub.start()
         elif self._hub.up:
-            for contract_id in sorted(before.keys() - wanted):
-                await self._hub.invoke("UnsubscribeContractQuotes", contract_id)
-            for contract_id in sorted(wanted.keys() - before):
-                await self._hub.invoke("SubscribeContractQuotes", contract_id)
+            await self._ask_for()
+
+    async def _ask_for(self) -> None:
+        """Subscribe to what is watched and not subscribed to; what fails is tried again the next time."""
+        for contract_id in sorted(self._symbols.keys() - self._asked_for):
+            await self._hub.invoke("SubscribeContractQuotes", contract_id)
+            self._asked_for.add(contract_id)
+        for contract_id in sorted(self._asked_for - self._symbols.keys()):
+            await self._hub.invoke("UnsubscribeContractQuotes", contract_id)
+            self._asked_for.discard(contract_id)
 
     async def close(self) -> None:
         """Close the hub; a second call does nothing."""
@@ -75,8 +82,8 @@ class Prices:
             return None
 
     async def _greet(self) -> None:
-        for contract_id in sorted(self._symbols):
-            await self._hub.invoke("SubscribeContractQuotes", contract_id)
+        self._asked_for.clear()
+        await self._ask_for()
 
     def _link(self, up: bool, reason: str) -> None:
         if not up:
