@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from ttflow.brokers.http import Cut, Wire
 from ttflow.fakes import tastytrade as fakes
 from ttflow.fakes.server import FAULTS, serve
 
@@ -410,6 +411,46 @@ async def test_a_fault_strikes_as_often_as_it_was_asked_for(kind, status):
 
         assert answers == [status, status, 201]
         assert len((await one.state())["orders"]) == 1
+
+
+async def cut(one, method, path, body=None):
+    """Ask what is cut, once: a bare client would ask again by itself."""
+    wire = Wire(one.address, headers={**AGENT, "Authorization": f"Bearer {one.token}"})
+    wire.open()
+    try:
+        with pytest.raises(Cut):
+            await wire.ask(method, path, body)
+    finally:
+        await wire.close()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("kind", "status"), [("drop", "working"), ("lose_answer", "cancelled")])
+@walked
+async def test_a_withdrawal_is_struck_by_faults_too(kind, status, whole):
+    async with client() as one:
+        body = {"type": "OCO", "orders": [LIMIT, {**LIMIT, "price": "80"}]}
+        _, told = await one.ask("POST", "/accounts/5WT00001/complex-orders", body)
+        bracket = told["data"]["complex-order"]
+        number = bracket["orders"][0]["id"]
+        one.fake.faults.ask(kind)
+        path = f"/accounts/5WT00001/complex-orders/{bracket['id']}" if whole else f"{ORDERS}/{number}"
+        await cut(one, "DELETE", path)
+
+        states = {order["id"]: order["status"] for order in (await one.state())["orders"]}
+        assert states[number] == status
+
+
+@pytest.mark.parametrize(("kind", "prices"), [("drop", [90]), ("lose_answer", [90, 91])])
+@walked
+async def test_a_change_is_struck_by_faults_too(kind, prices):
+    async with client() as one:
+        await one.ask("POST", "/_price", {"symbol": "ESZ2026", "price": "100"})
+        _, told = await one.ask("POST", ORDERS, LIMIT)
+        one.fake.faults.ask(kind)
+        await cut(one, "PUT", f"{ORDERS}/{told['data']['order']['id']}", {**LIMIT, "price": "91"})
+
+        assert [order["limit_price"] for order in (await one.state())["orders"]] == prices
 
 
 @pytest.mark.parametrize(("kind", "there"), [("drop", 0), ("lose_answer", 1)])

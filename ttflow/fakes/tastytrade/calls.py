@@ -25,7 +25,40 @@ STARTED = "20261012"
 POOR = ("margin_check_failed", "Account has insufficient buying power")
 
 
-class OrdersHandler(Handler):
+class Changing(Handler):
+    """The base of the calls that change something: what is to go wrong on the way there and back."""
+
+    def turned_away(self) -> bool:
+        """Whether a fault has ended the call before anything was done; raises Invalid for a refusal."""
+        faults = self.fake.faults
+        if faults.take("drop"):
+            self.cut()
+        elif faults.take("rate_limit"):
+            self.set_status(429)
+            self.finish()
+        elif faults.take("server_error"):
+            self.page(502)
+        elif faults.take("refuse"):
+            raise Invalid("One or more preflight checks failed", POOR, status=422)
+        else:
+            return False
+        return True
+
+    async def changing(self, change: Callable[[], tuple[Any, Callable[[], object]]]) -> None:
+        """Do what `change` does, answer with what it tells, and then do what follows."""
+        if self.turned_away():
+            return
+        told, after = change()
+        if self.fake.faults.take("slow"):
+            await asyncio.sleep(self.fake.slow_s)
+        if self.fake.faults.take("lose_answer"):
+            self.cut()
+        else:
+            self.data(told)
+        after()
+
+
+class OrdersHandler(Changing):
     """`/accounts/N/orders`: those that there were, and one more."""
 
     def get(self, number: str) -> None:
@@ -55,16 +88,8 @@ class OrdersHandler(Handler):
     async def placing(self, take: Callable[[], tuple[dict[str, Any], list[Placed]]]) -> None:
         """Take what `take` takes, answer, and let it trade, with whatever is to go wrong on the way."""
         faults = self.fake.faults
-        if faults.take("drop"):
-            return self.cut()
-        if faults.take("rate_limit"):
-            self.set_status(429)
-            self.finish()
-            return None
-        if faults.take("server_error"):
-            return self.page(502)
-        if faults.take("refuse"):
-            raise Invalid("One or more preflight checks failed", POOR, status=422)
+        if self.turned_away():
+            return
         told, orders = take()
         if faults.take("slow"):
             await asyncio.sleep(self.fake.slow_s)
@@ -78,7 +103,6 @@ class OrdersHandler(Handler):
             self.data(told, 201)
         if not early:
             self.fake.trade(orders)
-        return None
 
 
 class TryHandler(Handler):
@@ -137,20 +161,27 @@ class OrderHandler(OrdersHandler):
         """Show it."""
         self.data(self.fake.shown(self._order(number, which)))
 
-    def put(self, number: str, which: str) -> None:
+    async def put(self, number: str, which: str) -> None:
         """Put another one in its place."""
-        placed = self._standing(number, which)
-        after = self.fake.replace(placed, again(read_terms(self.given()), placed.side))
-        self.data(self.fake.shown(after))
-        self.fake.trade([after])
+
+        def replace() -> tuple[Any, Callable[[], object]]:
+            placed = self._standing(number, which)
+            after = self.fake.replace(placed, again(read_terms(self.given()), placed.side))
+            return self.fake.shown(after), lambda: self.fake.trade([after])
+
+        await self.changing(replace)
 
     patch = put
 
-    def delete(self, number: str, which: str) -> None:
+    async def delete(self, number: str, which: str) -> None:
         """Ask for it to be withdrawn: the answer says that it was asked, the stream that it is done."""
-        placed = self._standing(number, which)
-        self.data({**self.fake.shown(placed), "status": "Cancel Requested", "cancellable": False})
-        self.fake.exchange.end(placed, "cancelled")
+
+        def withdraw() -> tuple[Any, Callable[[], object]]:
+            placed = self._standing(number, which)
+            told = {**self.fake.shown(placed), "status": "Cancel Requested", "cancellable": False}
+            return told, lambda: self.fake.exchange.end(placed, "cancelled")
+
+        await self.changing(withdraw)
 
     def _order(self, number: str, which: str) -> Placed:
         self.check_account(number)
@@ -167,21 +198,25 @@ class OrderHandler(OrdersHandler):
         return placed
 
 
-class ComplexOneHandler(Handler):
+class ComplexOneHandler(Changing):
     """`/accounts/N/complex-orders/ID`: one complex order."""
 
     def get(self, number: str, which: str) -> None:
         """Show it."""
         self.data(self.fake.whole(self._whole(number, which)))
 
-    def delete(self, number: str, which: str) -> None:
+    async def delete(self, number: str, which: str) -> None:
         """Withdraw all that stands of it."""
-        whole = self._whole(number, which)
-        _, trigger, orders = self.fake.complexes[whole]
-        for placed in (trigger, *orders):
-            if placed:
-                self.fake.exchange.end(placed, "cancelled")
-        self.data(self.fake.whole(whole))
+
+        def withdraw() -> tuple[Any, Callable[[], object]]:
+            whole = self._whole(number, which)
+            _, trigger, orders = self.fake.complexes[whole]
+            for placed in (trigger, *orders):
+                if placed:
+                    self.fake.exchange.end(placed, "cancelled")
+            return self.fake.whole(whole), lambda: None
+
+        await self.changing(withdraw)
 
     def _whole(self, number: str, which: str) -> int:
         self.check_account(number)
