@@ -28,7 +28,7 @@ from ttflow.brokers.projectx.hub import END, Lost, _read_frame
 from ttflow.brokers.projectx.mirror import Mirror
 from ttflow.brokers.projectx.session import Refused, Session
 from ttflow.brokers.projectx.wire import CODES, UNCLEAR, entities, is_of_year, meaning
-from ttflow.fakes.projectx import ACCOUNT_ID, ProjectXFake
+from ttflow.fakes.projectx import ACCOUNT, ACCOUNT_ID, ProjectXFake
 from ttflow.fakes.server import serve
 from ttflow.order import Leg, Order, OrderStatus
 from ttflow.settings import Settings
@@ -483,6 +483,23 @@ def test_the_first_contract_that_is_found_need_not_be_the_one(monkeypatch):
         await broker.submit(one := order())
 
         assert [row["symbol"] for row in at.held(one)] == ["ESZ2026"]
+
+    bench(work)
+
+
+@pytest.mark.parametrize("how", ["submit", "close_position"])
+def test_what_is_held_is_closed_though_a_search_does_not_list_its_contract_any_more(how, monkeypatch):
+    async def work(at):
+        first = await at.opened()
+        await first.submit(order())
+        restarted = await at.opened()
+        await restarted.snapshot()
+        monkeypatch.setattr(at.fake.entities, "contracts", lambda text: [])
+        report = await getattr(restarted, how)(order("sell", leg=Leg.CLOSE))
+
+        assert report.outcome in TAKEN
+        assert at.fake.exchange.net(ACCOUNT, "ESZ2026") == 0
+        assert (await restarted.submit(order())).outcome == "refused"  # an entry is for what a search lists
 
     bench(work)
 

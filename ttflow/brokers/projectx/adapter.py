@@ -180,7 +180,7 @@ class ProjectX:
             if legs:
                 raise NotSent("TopstepX gets no brackets from ttflow: send the legs by themselves")
             account_id = self._accounts.id(order)
-            contract_id = await self._contracts.id_of(order.symbol)
+            contract_id = await self._contracts.id_for(order)
             body = placing(order, account_id, contract_id or "")
             await self.session.token()
         if contract_id is None:
@@ -243,7 +243,7 @@ class ProjectX:
         """
         with before_it_leaves():
             account_id = self._accounts.id(order)
-            contract_id = await self._contracts.id_of(order.symbol)
+            contract_id = await self._contracts.id_for(order)
             there = await self._accounts.orders(account_id, self._clock() - BACK)
             known = frozenset([one["id"] for one in there])
             await self.session.token()

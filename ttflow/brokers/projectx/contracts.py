@@ -1,6 +1,7 @@
 """Contracts at ProjectX: what each symbol is called there, and back.
 
-The one rule: an id is what Contract/search answers, and is never put together by hand.
+The one rule: an id is what ProjectX itself shows, in the answer to Contract/search or in what the account
+holds, and is never put together by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from decimal import Decimal
 
 from ttflow.brokers.projectx.session import Refused, Session
 from ttflow.brokers.projectx.wire import Data, exact, is_of_year
+from ttflow.order import Leg, Order
 from ttflow.symbols import from_broker, projectx_search
 
 
@@ -20,6 +22,7 @@ class Contracts:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self._session, self._clock = session, clock
         self._by_symbol: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         self._by_id: dict[str, Data] = {}
 
     async def id_of(self, symbol: str) -> str | None:
@@ -37,14 +40,24 @@ class Contracts:
                     break
         return self._by_symbol.get(symbol)
 
+    async def id_for(self, order: Order) -> str | None:
+        """The id that an order goes under; None where ProjectX has no such contract.
+
+        What closes goes under the one that the account was seen to hold, also where a search doesn't answer,
+        or doesn't list a contract that is about to end.
+        """
+        held = None if order.leg is Leg.OPEN else self._shown.get(order.symbol)
+        return held or await self.id_of(order.symbol)
+
     async def symbol(self, contract_id: str) -> str:
         """A contract as TradingView writes it, by its id; the id itself where nobody knows it."""
         on = self._clock().date()
         read = from_broker(contract_id, "projectx", on)
-        if read != contract_id.upper():
-            return read
-        told = await self._described(contract_id)
-        return from_broker(str(told.get("name") or contract_id), "projectx", on)
+        if read == contract_id.upper():
+            told = await self._described(contract_id)
+            read = from_broker(str(told.get("name") or contract_id), "projectx", on)
+        self._shown[read] = contract_id
+        return read
 
     async def point_value(self, contract_id: str) -> Decimal | None:
         """Money per 1.00 of one contract, by the broker's own table; None where it doesn't say."""

@@ -125,7 +125,7 @@ class Lookup:
         known = self._closings.get(order.order_id)
         if known or order.leg is not Leg.CLOSE or order.attempt == 1:
             return known
-        contract_id = await self._contracts.id_of(order.symbol)
+        contract_id = await self._contracts.id_for(order)
         return Closing(order=order, contract_id=contract_id) if contract_id else None
 
     async def _closer(self, closing: Closing, orders: Collection[Data]) -> Seen | None:
