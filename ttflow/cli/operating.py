@@ -1,7 +1,7 @@
 """Commands for whoever runs a desk: `doctor`, and those that change something: `halt`, `resume`, `mode`.
 
 A change goes through the running desk's API. Where none runs, the command starts a desk without a server,
-takes the journal's lock with it, changes what was asked, and stops it again.
+takes the journal's lock with it, changes what was asked, and stops it again (`ttflow.cli.alone`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ttflow.cli.base import config_option, journal_option, json_option, settings
 if TYPE_CHECKING:
     from ttflow.client import Client
     from ttflow.desk import Desk
-    from ttflow.settings import Settings
 
 BY_HAND = "by hand"
 MODES = ("live", "paper", "halted", "auto")
@@ -152,7 +151,9 @@ def _pair(text: str) -> tuple[str, str]:
 def flatten(**given: Any) -> None:
     """Halt, and close what is held.
 
-    Everywhere, in one account GROUP, or for one strategy; it is tried again until all is flat.
+    Everywhere, in one account GROUP, or for one strategy; it is tried again until all is flat. Where no desk
+    runs, the command signs in itself, and ends when all is flat; after a minute it fails and says what is
+    left.
 
     \b
     Examples:
@@ -217,6 +218,7 @@ def _change(
     """Have the running desk do it, else do it with the journal's lock; print what was done."""
     import asyncio
 
+    from ttflow.cli.alone import carry_out
     from ttflow.client import client_for, running
     from ttflow.errors import RequestError
     from ttflow.terminal import json_line, say
@@ -229,8 +231,7 @@ def _change(
                 f"There is no journal {settings.journal}, and no desk runs with it; "
                 "start one with ttflow serve, or name its --journal."
             )
-        seq = asyncio.run(_alone(settings, act))
-        say(f"No desk runs with {settings.journal}; changed in the journal itself.")
+        seq = asyncio.run(carry_out(settings, act))
     else:
         if url is None and found is not None and found.url is None:
             say(f"Process {found.pid} has the journal and tells no address; trying the one in the settings.")
@@ -253,13 +254,6 @@ def _ask(client: Client, path: str, body: Mapping[str, Any]) -> int:
         names = [str(row[column]) for row in client.get(f"/api/{kind}")[kind]]
         raise RequestError(f"{error} There are: {', '.join(names) or 'none'}.") from error
     return seq
-
-
-async def _alone(settings: Settings, act: Act) -> int:
-    from ttflow.desk import Desk
-
-    async with Desk(settings) as desk:
-        return await act(desk)
 
 
 @click.command()
