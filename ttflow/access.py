@@ -21,7 +21,7 @@ from tornado.httputil import HTTPServerRequest, parse_cookie, split_host_and_por
 from tornado.web import HTTPError
 
 from ttflow.errors import RequestError
-from ttflow.settings import Settings, is_loopback
+from ttflow.settings import Settings, beside, is_loopback
 
 if TYPE_CHECKING:
     from ttflow.desk import Desk
@@ -49,7 +49,7 @@ class Refusal(HTTPError):
 
 def token_path(journal: Path) -> Path:
     """Where a journal's API token is kept: beside it."""
-    return journal.with_name(f"{journal.name}.token")
+    return beside(journal, ".token")
 
 
 def read_token(journal: Path) -> str | None:
@@ -211,7 +211,10 @@ class Access:
 
     def is_own(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` is this desk's, asked for by `host`."""
-        netloc = urlsplit(origin).netloc.lower()
+        try:
+            netloc = urlsplit(origin).netloc.lower()
+        except ValueError:  # no browser sends one that is no address
+            return False
         public = self._public.netloc.lower() if self._public else None
         return bool(netloc) and netloc in (host.lower(), public)
 

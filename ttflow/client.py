@@ -25,7 +25,7 @@ from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 from ttflow import __version__
 from ttflow.access import address_of, read_token
 from ttflow.errors import RequestError
-from ttflow.settings import Settings, is_loopback
+from ttflow.settings import Settings, beside, is_loopback
 
 if TYPE_CHECKING:
     from tornado.websocket import WebSocketClientConnection
@@ -50,7 +50,7 @@ class Running:
 
 def address_path(journal: Path) -> Path:
     """Where a served desk says how it is reached: beside its journal."""
-    return journal.with_name(f"{journal.name}.address")
+    return beside(journal, ".address")
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def announced(journal: Path, url: str) -> Iterator[None]:
 
 def running(journal: Path) -> Running | None:
     """The desk that has a journal, None where nobody has it."""
-    pid = _holder(journal.with_name(f"{journal.name}.lock"))
+    pid = _holder(beside(journal, ".lock"))
     if pid is None:
         return None
     try:

@@ -13,6 +13,7 @@ import textwrap
 import pytest
 from journal_rows import Clock, decided, filled, order
 
+from ttflow.client import Running, running
 from ttflow.errors import JournalCorrupt, JournalError, JournalLocked, JournalUnavailable
 from ttflow.inputs import Change, Kind
 from ttflow.journal import Journal, Reader, connect, store, writer
@@ -139,10 +140,20 @@ def test_a_journal_that_is_moved_away_takes_nothing_until_it_is_back(using, path
     async def work(journal):
         await journal.keep(Kind.ALERT, "1")
         away = path.rename(path.with_name("away.db"))
-        with pytest.raises(JournalUnavailable, match="moved, deleted or replaced"):
+        with pytest.raises(JournalUnavailable, match="moved, deleted, emptied or replaced"):
             await journal.keep(Kind.ALERT, "2")
         away.rename(path)
         assert (await journal.keep(Kind.ALERT, "2")).seq == 2
+
+    using(work)
+
+
+def test_a_journal_that_is_emptied_takes_nothing(using, path):
+    async def work(journal):
+        await journal.keep(Kind.ALERT, "1")
+        os.truncate(path, 0)
+        with pytest.raises(JournalUnavailable, match="emptied"):
+            await journal.keep(Kind.ALERT, "2")
 
     using(work)
 
@@ -256,6 +267,21 @@ def test_a_second_desk_is_told_who_has_the_journal(using, path):
 
     using(work)
     open_and_close(path)
+
+
+@pytest.mark.parametrize("linked", ["link.db", "folder/link.db"])
+def test_a_journal_has_one_lock_by_whichever_name_it_is_opened(using, path, linked):
+    link = path.parent / linked
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(path)
+
+    async def work(journal):
+        with pytest.raises(JournalLocked, match=f"in use by process {os.getpid()}"):
+            await Journal.open(link)
+        assert running(link) == running(path) == Running(os.getpid(), None)
+
+    using(work)
+    open_and_close(link)
 
 
 def test_a_missing_folder_a_folder_and_a_foreign_file_are_named(tmp_path):

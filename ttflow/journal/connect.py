@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ttflow.errors import JournalCorrupt, JournalError, JournalLocked, JournalUnavailable
 from ttflow.journal import schema
+from ttflow.settings import beside
 
 if TYPE_CHECKING:
     import sqlite3 as sqlite3
@@ -91,7 +92,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock; raises JournalLocked with the holder's process id, or JournalUnavailable."""
-        place = path.with_name(f"{path.name}.lock")
+        place = beside(path, ".lock")
         try:
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -199,7 +200,7 @@ def open_reader(path: Path) -> Connection:
         return _open_checked(path, "ro")
     except JournalUnavailable:
         # On read-only media SQLite can't make the WAL's index. Without a WAL there is nothing to index.
-        wal = path.with_name(f"{path.name}-wal")
+        wal = beside(path, "-wal")
         if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
             raise
         return _open_checked(path, "ro&immutable=1")

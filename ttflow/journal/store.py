@@ -185,17 +185,20 @@ class Store:
             "(SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT 1 OFFSET 1)"
         )
 
-    def _identity(self) -> tuple[int, int]:
+    def _identity(self) -> tuple[int, int, bool]:
         found = os.stat(self.path)
-        return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_size > 0
 
     def _still_there(self) -> None:
-        """Refuse to write into a file that nobody will find again: SQLite itself doesn't notice."""
+        """Refuse to write into a file that nobody will find again, or all of which was cut away.
+
+        SQLite itself doesn't notice.
+        """
         with contextlib.suppress(FileNotFoundError):
             if self._identity() == self._file:
                 return
         raise JournalUnavailable(
-            f"The journal {self.path} was moved, deleted or replaced while in use; "
+            f"The journal {self.path} was moved, deleted, emptied or replaced while in use; "
             "put it back, or restart the desk."
         )
 

@@ -28,6 +28,7 @@ from ttflow.settings.fields import (
     Text,
     Url,
     Whole,
+    beside,
     is_loopback,
     wrong,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "Slippage",
     "StrategyRule",
     "StrategySettings",
+    "beside",
     "is_loopback",
     "load",
     "rule_of",

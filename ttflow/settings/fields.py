@@ -184,6 +184,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def beside(journal: Path, ending: str) -> Path:
+    """Where a file that goes with a journal is: beside it, and beside the file itself where that is a link.
+
+    By whichever name a journal is opened, it has one lock.
+    """
+    real = journal.resolve() if journal.is_symlink() else journal
+    return real.with_name(f"{real.name}{ending}")
+
+
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_items)]
