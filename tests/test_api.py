@@ -298,6 +298,12 @@ def test_set_a_strategys_mode_whatever_it_is_called(tmp_path, name):
         ("/api/halt", {"reason": "two\nlines"}, 400),
         ("/api/halt", {"reason": "x" * 201}, 400),
         ("/api/halt", {"reason": ""}, 400),
+        ("/api/halt", {"strategy": ["walker"]}, 404),
+        ("/api/flatten", {"strategy": {}}, 404),
+        ("/api/prices", {"symbol": ["AAPL"], "price": 1}, 400),
+        ("/api/prices", b'{"symbol": "\\ud800", "price": 1}', 400),
+        ("/api/prices", {"prices": {"": 1}}, 400),
+        ("/api/prices", {"prices": {"AAPL": "1e-999999999"}}, 400),
         ("/api/halt", {"reason": 7}, 400),
         ("/api/halt", b'{"reason": "\\ud800"}', 400),
         ("/api/halt", b"[]", 400),
@@ -418,6 +424,7 @@ MATRIX = [
     ({"Sec-Fetch-Site": "none"}, True, (200, 200)),
     (OTHER, True, (403, 403)),
     (NULL, True, (403, 403)),
+    ({"Origin": "http://["}, True, (403, 403)),
     ({"Origin": "http://127.0.0.1:1"}, True, (403, 403)),  # another port is another program
     ({"Origin": "https://desk.example.com"}, True, (200, 200)),
 ]

@@ -173,6 +173,7 @@ def test_what_was_set_is_told_in_words():
     ("limits", "told"),
     [
         ({"quantity": {"*": -1}}, 'The limit quantity."*": is too small; give 0 or more.'),
+        ({"quantity": -1}, "The limit quantity: is too small; give 0 or more."),
         ({"quantty": 5}, "The limit quantty: unknown key; did you mean quantity?"),
         ({"day_loss": "much"}, "The limit day_loss: is not a number; give a number such as 1.5."),
     ],

@@ -36,6 +36,11 @@ def test_a_number_of_any_size_is_refused_without_being_computed(number):
     assert [field for field, _ in problems(f'{{"a": [{number}]}}')] == ["a[0]"]
 
 
+def test_what_is_no_json_is_told_with_its_place():
+    with pytest.raises(NotJson, match="^Invalid control character at line 1, column 8$"):
+        read('{"a": "\x07"}')
+
+
 def test_a_zero_with_an_exponent_is_zero():
     assert str(exact("0e999")) == "0"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -170,6 +171,11 @@ class Command(Guarded):
 
     changes: ClassVar[bool] = True
 
+    @property
+    def strategies(self) -> Collection[str]:
+        """The strategies that have sent an alert."""
+        return self.desk.engine.state.strategies
+
     def body(self) -> Row:
         """Read the body: an object, or nothing."""
         try:
@@ -203,7 +209,7 @@ class Switch(Command):
             raise Refusal(404, "not_found", "There is no such account group.")
         body = self.body()
         scope, strategy = group[0] if group else EVERYWHERE, body.get("strategy")
-        if strategy is not None and strategy not in self.desk.engine.state.strategies:
+        if strategy is not None and not (isinstance(strategy, str) and strategy in self.strategies):
             raise Refusal(404, "not_found", "There is no such strategy: none of that name has sent an alert.")
         reason = self.reason(body)
         with explained():
@@ -218,13 +224,19 @@ class Prices(Command):
     async def post(self) -> None:
         """Take in `{"prices": {"ES1!": 5000.25, …}}` or one `{"symbol": "ES1!", "price": 5000.25}`."""
         body = self.body()
-        prices = body.get("prices", {body["symbol"]: body.get("price")} if "symbol" in body else None)
-        if not isinstance(prices, dict) or not prices or len(prices) > MOST_PRICES:
+        symbol = body.get("symbol")
+        prices = body.get("prices", {symbol: body.get("price")} if isinstance(symbol, str) else None)
+        if not isinstance(prices, dict) or not 0 < len(prices) <= MOST_PRICES or not all(map(_named, prices)):
             text = f'Give {{"prices": {{"SYMBOL": PRICE, …}}}}, with one to {MOST_PRICES} symbols.'
             raise Refusal(400, "invalid_request", text)
         with explained():
             async with asyncio.timeout(WAIT_S):
                 self.done(await self.desk.see_prices(prices))
+
+
+def _named(symbol: str) -> bool:
+    """Whether a symbol is one that an alert could have."""
+    return 0 < len(symbol) <= 64 and symbol.isprintable()
 
 
 class SetLimits(Command):
@@ -262,7 +274,7 @@ class Mode(Command):
     async def post(self, strategy: str) -> None:
         """Carry out `{"mode": "live|paper|halted|auto"}`."""
         body = self.body()
-        if strategy not in self.desk.engine.state.strategies:
+        if strategy not in self.strategies:
             raise Refusal(404, "not_found", "There is no such strategy: none of that name has sent an alert.")
         if body.get("mode") not in MODES:
             raise Refusal(400, "invalid_request", f"mode has to be one of {', '.join(MODES)}.")

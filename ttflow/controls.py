@@ -163,7 +163,9 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
         read = Limits.model_validate(dict(limits))
     except ValidationError as error:
         wrong = refusal(error, Limits, lambda loc: Origin(dotted(loc), "the request"))
-        told = f"The limit {wrong.key}: {wrong.problem}; {wrong.remedy}"
+        bare = wrong.key.removesuffix('."*"')  # one number alone is that of every root
+        key = wrong.key if isinstance(limits.get(bare), Mapping) else bare
+        told = f"The limit {key}: {wrong.problem}; {wrong.remedy}"
         raise RequestError(told if told.endswith("?") else f"{told}.") from None
     return read.model_dump(mode="json", include=set(limits))
 

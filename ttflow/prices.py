@@ -20,6 +20,9 @@ from ttflow.words import plain
 PAUSE_S = 0.1
 """How long prices are gathered before they become one input."""
 
+MOST_PLACES = 1100
+"""More than any float has; written out, a `1e-999999999` would fill the memory."""
+
 Keep = Callable[[Mapping[str, list[str]]], Awaitable[int]]
 
 
@@ -81,6 +84,8 @@ def parse_price(text: object) -> Decimal:
         raise RequestError(f"{text!r} is no price; give a number.") from None
     if not price.is_finite() or abs(price) >= Decimal(10) ** 12:
         raise RequestError(f"{text!r} is no price; give a finite number below 10^12.")
+    if -int(price.as_tuple().exponent) > MOST_PLACES:
+        raise RequestError(f"A price has at most {MOST_PLACES} decimal places.")
     return price
 
 

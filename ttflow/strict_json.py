@@ -188,7 +188,8 @@ def _why(text: str, error: ValueError) -> str:
     if found and found["word"] and error.msg == "Expecting value":
         place = f"line {error.lineno}, column {error.colno}"
         return f"{found['word'][:40]!r} ({place}) is no JSON; text needs quotes"
-    return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    said = error.msg.removesuffix(" at")  # some of Python's messages end so
+    return f"{said} at line {error.lineno}, column {error.colno}"
 
 
 def _problems(value: Any, path: str, depth: int) -> Iterator[Problem]:

@@ -189,6 +189,9 @@ def test_changes_go_through_the_running_desk(desk, ttflow):
     assert ttflow("resume", "--json").stdout == '{"status":"ok","seq":5}\n'
     assert "There are: apex, main" in ttflow("halt", "nowhere").stderr
     assert "There are: trend." in ttflow("mode", "other", "paper").stderr
+    assert "There are: trend." in ttflow("flatten", "--strategy", "other").stderr
+    told = ttflow("limits", "quantity=-1").stderr
+    assert told == "Error: The limit quantity: is too small; give 0 or more.\n"
 
 
 def test_a_desk_of_another_journal_wants_its_own_token(desk, ttflow):

@@ -250,7 +250,8 @@ def _ask(client: Client, path: str, body: Mapping[str, Any]) -> int:
     try:
         seq: int = client.post(path, body)["seq"]
     except Unknown as error:
-        kind, column = ("strategies", "strategy") if "/strategies/" in path else ("groups", "account_group")
+        of_strategy = "strategy" in str(error)
+        kind, column = ("strategies", "strategy") if of_strategy else ("groups", "account_group")
         names = [str(row[column]) for row in client.get(f"/api/{kind}")[kind]]
         raise RequestError(f"{error} There are: {', '.join(names) or 'none'}.") from error
     return seq
