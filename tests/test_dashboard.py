@@ -233,6 +233,28 @@ def test_it_is_told_where_alerts_go_and_never_the_secret(tmp_path, settings, url
 # In a browser
 
 
+async def shown_in_browser(visitor, tmp_path):
+    """The page as a browser has it after a while."""
+    browser = await asyncio.create_subprocess_exec(
+        str(CHROMIUM),
+        *[
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+        ],
+        *["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000"],
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--dump-dom",
+        visitor.server.sign_in_url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    return (await browser.communicate())[0].decode()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
 def test_what_a_sender_wrote_shows_as_text_in_a_browser(tmp_path):
     async def work(visitor):
@@ -240,24 +262,7 @@ def test_what_a_sender_wrote_shows_as_text_in_a_browser(tmp_path):
         await visitor.alert(
             strategy="plain", symbol="<B>", account_group="</td><script>document.title=1</script>"
         )
-        browser = await asyncio.create_subprocess_exec(
-            str(CHROMIUM),
-            *[
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-sync",
-            ],
-            *["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000"],
-            f"--user-data-dir={tmp_path / 'browser'}",
-            "--dump-dom",
-            visitor.server.sign_in_url,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        shown = (await browser.communicate())[0].decode()
+        shown = await shown_in_browser(visitor, tmp_path)
         assert "<title>ttflow</title>" in shown
         assert "&lt;img src=x onerror=" in shown
         assert "&lt;/td&gt;&lt;script&gt;" in shown
@@ -265,5 +270,17 @@ def test_what_a_sender_wrote_shows_as_text_in_a_browser(tmp_path):
         assert shown.count('class="pill filled"') == 1
         assert shown.count('class="pill denied"') == 1
         assert ">Halt trading</button>" in shown
+
+    visit(tmp_path, work)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
+def test_a_reversal_shows_that_its_last_fill_is_not_all_of_it(tmp_path):
+    async def work(visitor):
+        await visitor.alert(action="buy", quantity=1)
+        await visitor.alert(action="reverse", quantity=1)
+        shown = await shown_in_browser(visitor, tmp_path)
+        assert shown.count("2 fills, the last: Sell 1 ") == 1
+        assert shown.count('class="pill filled"') == 2
 
     visit(tmp_path, work)

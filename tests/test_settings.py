@@ -466,6 +466,8 @@ REFUSED_TOML = [
      "is below demote_below, so the strategy would go to and fro; give demote_below, 0.85, or more"),
     ("[strategies.a]\ndemote_at = 1", "strategies.a.demote_at", "is too large; give 0.999 or less"),
     ("[strategies.a]\nwindow = 201", "strategies.a.window", "is too large; give 200 or less"),
+    ("[limits]\nquantity = 'a'", "limits.quantity", "is not a number; give a number such as 1.5"),
+    ("[limits.quantity]\nES = 'a'", "limits.quantity.ES", "is not a number; give a number such as 1.5"),
     ("[limits]\npositions = 1", "limits.positions", "unknown key; did you mean position?"),
     ("[notify]\npings = 'x'", "notify.pings", "unknown key; did you mean ping_url?"),
     ("[flow]\nexpire = 1", "flow.expire", "unknown key; did you mean expire_s?"),

@@ -93,7 +93,9 @@ function draw() {
 function drawTicket(key, ticket) {
   const body = make("tbody", { class: open.has(key) ? "open" : "", "data-seq": ticket.seq });
   const last = ticket.trail[ticket.trail.length - 1];
-  const why = last ? last.text : ticket.reason || "";
+  const fills = ticket.trail.filter((note) => note.step === "fill").length;
+  const several = fills > 1 && last.step === "fill" ? `${fills} fills, the last: ` : "";
+  const why = last ? several + last.text : ticket.reason || "";
   const code = ticket.reason && /^[A-Z_]+$/.test(ticket.reason) ? make("code", { class: "reason", text: ticket.reason }) : "";
   const account = [ticket.account_group, ticket.account].filter(Boolean).join(" / ");
   const asked = [ticket.action, ticket.quantity && grouped(ticket.quantity), ticket.symbol].filter(Boolean).join(" ");

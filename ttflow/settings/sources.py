@@ -79,9 +79,16 @@ class Gathered:
         """Where the value at `loc` came from; for one that is missing, where its table did."""
         for length in range(len(loc), 0, -1):
             if found := self.origins.get(loc[:length]):
-                of_table = found.key == dotted(loc[:length])
+                of_table = found.key == dotted(loc[:length]) and self._holds_more(loc[:length])
                 return Origin(dotted(loc), found.source) if of_table else found
         return Origin(dotted(loc), "defaults")
+
+    def _holds_more(self, loc: Loc) -> bool:
+        """Whether a table or a list was written there; one number may stand for a table."""
+        value: Any = self.values
+        for part in loc:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return isinstance(value, Mapping | list | tuple)
 
 
 def _lay(
