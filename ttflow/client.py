@@ -225,6 +225,11 @@ class Client:
                 return error.code, error.read(), error.headers.get("Retry-After")
         except (URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
+            if isinstance(reason, TimeoutError):
+                raise RequestError(
+                    f"The desk at {self.base} has not answered within {TIMEOUT_S:g} s. What was asked may "
+                    "still be done: look at ttflow tail and at the broker, and restart the desk if it hangs."
+                ) from error
             told = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
             raise RequestError(
                 f"No desk answers at {self.base} ({told}); start one with ttflow serve, or give its --url."
@@ -242,9 +247,13 @@ def _moves(ticket: Mapping[str, Any]) -> bool:
 
 def _addresses(url: str) -> tuple[str, str]:
     """The desk's address and its webhook's, from either."""
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RequestError(f"{url} is no address of a desk; give one such as http://127.0.0.1:8000.")
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isprintable() or " " in url:
+        raise RequestError(f"{url!r} is no address of a desk; give one such as http://127.0.0.1:8000.")
     whole = parts.geturl()
     base, found, _ = whole.partition(WEBHOOK)
     base = base.rstrip("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,9 @@ def test_help_imports_nothing_heavy():
         ("export", "nope"),
         ("explain",),
         ("mode", "trend", "fast"),
+        ("halt", ""),
+        ("flatten", "main", "--strategy", ""),
+        ("limits", "quantity=2", "--group", ""),
         ("serve", "--port", "x"),
         ("serve", "--flow", "noflow"),
         ("replay", "missing.db", "--flow", "mydesk:"),
@@ -104,6 +108,8 @@ def test_wrong_usage_exits_with_2_and_says_so_on_stderr(run, arguments):
         (("mode", "trend", "paper"), {}, "There is no journal"),
         (("tail", "--url", "http://127.0.0.1:1"), {}, "No desk answers at http://127.0.0.1:1"),
         (("tail", "--url", "ftp://x"), {}, "is no address of a desk"),
+        (("tail", "--url", "foo bar"), {}, "is no address of a desk"),
+        (("tail", "--url", "http://["), {}, "is no address of a desk"),
         (("replay", "missing.db"), {}, "There is no file missing.db"),
         (("replay", "missing.db", "--flow", "json:nothing"), {}, "json has no function nothing"),
     ],
@@ -350,6 +356,11 @@ def test_without_a_running_desk_a_change_is_made_in_the_journal_itself(run, jour
 
     halt = json.loads(run("export", "halts").stdout)
     assert (halt["scope"], halt["state"], halt["reason"]) == ("*", "halted", "lunch")
+    told = next(line for line in run("doctor").stdout.splitlines() if "halt" in line)
+    assert re.fullmatch(
+        r"warn  halt +trading is halted everywhere since \S+ \d\d:\d\d UTC \(lunch\); ttflow resume ends it",
+        told,
+    )
     assert json.loads(run("mode", "trend", "paper", "--json").stdout) == {"status": "ok", "seq": 8}
     assert json.loads(run("export", "modes").stdout)["mode"] == "paper"
 

@@ -15,6 +15,9 @@ from contextlib import closing
 import pytest
 from cli_runs import ALERTS, SECRET, environment
 
+from ttflow import client
+from ttflow.errors import RequestError
+
 pytestmark = pytest.mark.slow
 
 SIGNED = {"TRADINGVIEW_WEBHOOK_SECRET": SECRET}
@@ -52,6 +55,27 @@ def test_serve_says_where_everything_is_and_ends_with_0(start, here, how):
 def test_serve_without_a_secret_warns(start):
     with start("serve", "--port", 0) as process:
         process.wait_for("Warning: no webhook secret is set", "stderr")
+
+
+def test_serve_says_that_opening_is_still_halted(desk, start, ttflow):
+    ttflow("halt", "apex", "--reason", "news")
+    assert desk.end(signal.SIGTERM) == 0
+    with start("serve", "--port", 0, env=SIGNED) as process:
+        process.wait_for(
+            r"Warning: trading is halted in apex since .* \(news\); ttflow resume ends it", "stderr"
+        )
+
+
+def test_a_desk_that_hangs_is_told_from_one_that_is_not_there(desk, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    desk.popen.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(
+            RequestError, match=r"has not answered within 0.2 s\. What was asked may still be done"
+        ):
+            client.Client(desk.url, "token").post("/api/halt")
+    finally:
+        desk.popen.send_signal(signal.SIGCONT)
 
 
 def test_serve_on_a_port_in_use_is_one_line(ttflow):

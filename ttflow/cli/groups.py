@@ -1,11 +1,12 @@
-"""Where each account group trades: live, on paper, or nowhere."""
+"""Where each account group trades: live, on paper, or nowhere; and where opening is halted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ttflow.book.rows import Halt
     from ttflow.settings import Group, Settings
 
 Place = Literal["live", "paper", "denied"]
@@ -29,3 +30,13 @@ def where_groups_trade(settings: Settings, connected: Collection[str]) -> dict[s
     if "denied" in told:
         told["denied"] += " (no broker connector configured)"
     return told
+
+
+def halts_in_force(halts: Iterable[Halt]) -> Iterator[str]:
+    """Every halt that a person has not ended, in words: it holds across starts."""
+    from ttflow.engine.modes import where
+
+    for halt in sorted(halts, key=lambda row: row.scope):
+        if halt.state != "active":
+            said = f"trading is {halt.state} {where(halt.scope)} since {halt.at:%Y-%m-%d %H:%M} UTC"
+            yield f"{said} ({halt.reason}); ttflow resume ends it"

@@ -92,6 +92,7 @@ def _all(settings: Settings, overrides: Mapping[str, Any], desk: Running | None)
     yield from _secret(settings)
     yield _port(settings, desk)
     yield _journal(settings.journal, desk)
+    yield from _halts(settings.journal)
     yield _token(settings)
     yield _logs(settings.log_dir)
     yield from _groups(settings)
@@ -166,6 +167,21 @@ def _journal(path: Path, desk: Running | None) -> Finding:
     if desk is None and not os.access(path, os.W_OK):
         return Finding("journal", "fail", f"{path} can't be written; make it writable")
     return Finding("journal", "ok", text + (f", in use by process {desk.pid}" if desk else ""))
+
+
+def _halts(path: Path) -> Iterator[Finding]:
+    from ttflow.book.rows import Halt
+    from ttflow.cli.groups import halts_in_force
+    from ttflow.journal import Reader
+    from ttflow.words import decode
+
+    try:
+        if path.exists():
+            with Reader.open(path) as reader:
+                rows = [decode(Halt, row) for row in reader.rows("halts")]
+            yield from (Finding("halt", "warn", text) for text in halts_in_force(rows))
+    except JournalError:
+        return  # told already
 
 
 def _token(settings: Settings) -> Finding:

@@ -131,6 +131,8 @@ def limits(given: tuple[str, ...], group: str | None, reset: bool, reason: str, 
 
     if bool(given) == reset:
         raise click.UsageError("Give limits as KEY=VALUE, or --reset.")
+    if group == "":
+        raise click.UsageError("--group is empty; name one, or leave it out for all.")
     told = None if reset else dict(_pair(one) for one in given)
     path = f"/api/groups/{quote(group, safe='')}/limits" if group else "/api/limits"
     where = f"in {group}" if group else "everywhere"
@@ -170,6 +172,9 @@ def _switch(
 
     from ttflow.book.rows import EVERYWHERE
 
+    for name, text in (("GROUP", group), ("--strategy", strategy)):
+        if text == "":  # a variable that was not set must not mean everything
+            raise click.UsageError(f"{name} is empty; name one, or leave it out for all.")
     scope = group or EVERYWHERE
     path = f"/api/{command}" if scope == EVERYWHERE else f"/api/groups/{quote(scope, safe='')}/{command}"
     body = {"reason": reason, **({"strategy": strategy} if strategy else {})}

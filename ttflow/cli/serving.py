@@ -109,7 +109,7 @@ def stop_signal() -> asyncio.Future[None]:
 
 def _greet(desk: Desk, serving: Server) -> None:
     from ttflow import __version__
-    from ttflow.cli.groups import where_groups_trade
+    from ttflow.cli.groups import halts_in_force, where_groups_trade
     from ttflow.cli.webhook import webhook_url
     from ttflow.terminal import bold, entry, say
 
@@ -124,7 +124,7 @@ def _greet(desk: Desk, serving: Server) -> None:
     if not settings.secrets:
         text = "no webhook secret is set: every program on this machine can send alerts, and all is paper; "
         entry(warns, f"{text}set TRADINGVIEW_WEBHOOK_SECRET", err=True)
-    for warning in settings.warnings():
+    for warning in (*settings.warnings(), *halts_in_force(desk.engine.state.halts.values())):
         entry(warns, warning, err=True)
     say("Ctrl-C stops it.")
 
