@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ from cli_runs import SECRET
 from click.testing import CliRunner
 
 from ttflow.cli import alone, main
+from ttflow.inputs import Kind
+from ttflow.journal import Journal
 
 pytestmark = pytest.mark.slow
 LIVE = """
@@ -72,6 +75,47 @@ def test_halt_without_a_running_desk_ends_when_the_broker_has_no_opening_order(a
     held = away.state()
     assert [one["quantity"] for one in held["positions"]] == [2]
     assert {one["status"] for one in held["orders"]} == {"filled", "cancelled"}
+
+
+FLOW = """
+from ttflow import operators as ops
+
+def picky(ticket):
+    return ticket.alert.quantity == 7
+
+def flow(alerts, desk):
+    return alerts.pipe(ops.where(picky), ops.size())
+"""
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_not_decided_yet_meets_the_desk_s_own_flow_or_opens_nothing(start, ttflow, here, gone):
+    flow = here / "mine.py"
+    flow.write_text(FLOW)
+    with start("serve", "--port", 0, "--flow", "mine:flow") as process:
+        process.wait_for("Ctrl-C stops it", "stderr")
+        process.end(signal.SIGKILL)
+
+    async def keep():
+        journal = await Journal.open(here / "ttflow.db")
+        for quantity in (7, 8):
+            alert = {"symbol": "AAPL", "action": "buy", "quantity": quantity, "price": 100}
+            await journal.keep(Kind.ALERT, json.dumps(alert))
+        await journal.close()
+
+    asyncio.run(keep())
+    if gone:
+        flow.unlink()
+    done = ttflow("halt")
+    assert done.returncode == 0, done.stderr
+    assert ("--flow mine:flow: there is no module mine here" in done.stderr) is gone
+
+    ttflow("resume")  # remembers the desk's own flow, not the one that stood in for it
+    tickets = [json.loads(line) for line in ttflow("export", "tickets").stdout.splitlines()]
+    decided = [(one["status"], one["reason"]) for one in tickets]
+    assert decided == [("denied", "FILTERED") if gone else ("filled", None), ("denied", "FILTERED")]
+    flow.write_text(FLOW)
+    assert "can't be had" not in ttflow("halt").stderr
 
 
 def test_what_the_broker_does_not_do_in_time_is_told_and_fails(away, monkeypatch):

@@ -84,16 +84,17 @@ def _import(settings: Settings, url: str | None, strategy: str, trades: list[Tra
     import asyncio
     from urllib.parse import quote
 
+    from ttflow.cli.alone import carry_out
     from ttflow.client import client_for, running
     from ttflow.terminal import say
     from ttflow.tradingview import MOST_IMPORTED, written
 
     if url is None and running(settings.journal) is None:
         fresh = _not_there(settings.journal, trades)
-        added = asyncio.run(_alone(settings, strategy, fresh, source)) if fresh else 0
-        done = "changed in the journal itself" if fresh else "there is nothing to change in the journal"
-        say(f"No desk runs with {settings.journal}; {done}.")
-        return added
+        if fresh:
+            return asyncio.run(carry_out(settings, lambda desk: desk.import_trades(strategy, fresh, source)))
+        say(f"No desk runs with {settings.journal}; there is nothing to change in the journal.")
+        return 0
     client, added = client_for(settings, url), 0
     for start in range(0, len(trades), MOST_IMPORTED):
         told = [written(trade) for trade in trades[start : start + MOST_IMPORTED]]
@@ -111,13 +112,6 @@ def _not_there(journal: Path, trades: list[Trade]) -> list[Trade]:
     with Reader.open(journal) as reader:
         there = {row["trade_id"] for row in reader.rows("trades", mode="backtest")}
     return [trade for trade in trades if trade.trade_id not in there]
-
-
-async def _alone(settings: Settings, strategy: str, trades: list[Trade], source: str) -> int:
-    from ttflow.desk import Desk
-
-    async with Desk(settings) as desk:
-        return await desk.import_trades(strategy, trades, source)
 
 
 @click.command()
