@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ from cli_runs import ALERTS, SECRET, environment
 
 from ttflow import client
 from ttflow.errors import RequestError
+from ttflow.journal import Journal
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +218,28 @@ def test_changes_go_through_the_running_desk(desk, ttflow):
     assert "There are: trend." in ttflow("flatten", "--strategy", "other").stderr
     told = ttflow("limits", "quantity=-1").stderr
     assert told == "Error: The limit quantity: is too small; give 0 or more.\n"
+
+
+def test_no_other_desk_is_changed_for_one_that_tells_no_address(desk, ttflow, here):
+    env = {
+        "PORT": desk.url.rpartition(":")[2],
+        "TTFLOW_API_TOKEN": (here / "ttflow.db.token").read_text().strip(),
+    }
+
+    async def hold():
+        journal = await Journal.open(here / "other.db")
+        try:
+            return await asyncio.to_thread(ttflow, "halt", "--journal", "other.db", env=env)
+        finally:
+            await journal.close()
+
+    done = asyncio.run(hold())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        f"Process {os.getpid()} has the journal other.db and tells no address, and {desk.url} is"
+        in done.stderr
+    )
+    assert ttflow("export", "halts").stdout == ""
 
 
 def test_a_desk_of_another_journal_wants_its_own_token(desk, ttflow):

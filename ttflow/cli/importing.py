@@ -85,17 +85,21 @@ def _import(settings: Settings, url: str | None, strategy: str, trades: list[Tra
     from urllib.parse import quote
 
     from ttflow.cli.alone import carry_out
+    from ttflow.cli.operating import check_whose
     from ttflow.client import client_for, running
     from ttflow.terminal import say
     from ttflow.tradingview import MOST_IMPORTED, written
 
-    if url is None and running(settings.journal) is None:
+    found = running(settings.journal)
+    if url is None and found is None:
         fresh = _not_there(settings.journal, trades)
         if fresh:
             return asyncio.run(carry_out(settings, lambda desk: desk.import_trades(strategy, fresh, source)))
         say(f"No desk runs with {settings.journal}; there is nothing to change in the journal.")
         return 0
     client, added = client_for(settings, url), 0
+    if url is None and found is not None and found.url is None:
+        check_whose(client, settings.journal, found.pid)
     for start in range(0, len(trades), MOST_IMPORTED):
         told = [written(trade) for trade in trades[start : start + MOST_IMPORTED]]
         path = f"/api/strategies/{quote(strategy, safe='')}/import"

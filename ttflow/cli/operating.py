@@ -226,7 +226,7 @@ def _change(
     from ttflow.cli.alone import carry_out
     from ttflow.client import client_for, running
     from ttflow.errors import RequestError
-    from ttflow.terminal import json_line, say
+    from ttflow.terminal import json_line
 
     settings = settings_for(journal=journal, config=config)
     found = running(settings.journal)
@@ -238,13 +238,31 @@ def _change(
             )
         seq = asyncio.run(carry_out(settings, act))
     else:
+        client = client_for(settings, url)
         if url is None and found is not None and found.url is None:
-            say(f"Process {found.pid} has the journal and tells no address; trying the one in the settings.")
-        seq = _ask(client_for(settings, url), path, body)
+            check_whose(client, settings.journal, found.pid)
+        seq = _ask(client, path, body)
     if as_json:
         json_line({"status": "ok", "seq": seq})
     else:
         click.echo(f"{told} (input {seq})")
+
+
+def check_whose(client: Client, journal: Path, pid: int) -> None:
+    """Refuse to change another desk, where the one that has the journal doesn't say where it is."""
+    from ttflow.errors import RequestError
+    from ttflow.journal import Reader
+
+    told = f"Process {pid} has the journal {journal} and tells no address"
+    try:
+        answered = client.get("/api/desk")
+    except RequestError as error:
+        raise RequestError(f"{told}; wait until it has ended, or give its --url. {error}") from error
+    with Reader.open(journal) as reader:
+        if not answered or answered.get("journal_id") != reader.journal_id:
+            raise RequestError(
+                f"{told}, and {client.base} is another desk's; wait until it has ended, or give its --url."
+            )
 
 
 def _ask(client: Client, path: str, body: Mapping[str, Any]) -> int:
