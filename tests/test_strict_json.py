@@ -37,7 +37,7 @@ def test_a_number_of_any_size_is_refused_without_being_computed(number):
 
 
 def test_what_is_no_json_is_told_with_its_place():
-    with pytest.raises(NotJson, match="^Invalid control character at line 1, column 8$"):
+    with pytest.raises(NotJson, match=r"^Invalid control character at line 1, column 8$"):
         read('{"a": "\x07"}')
 
 
