@@ -113,3 +113,25 @@ class TestHeldByTheFlow:
         walk.tick(after=10)
 
         assert walk.position() == 1
+
+    def test_other_limits_let_what_is_held_through_the_new_flow_and_no_exit_waits_behind_it(self):
+        walk = desk(lambda alerts, desk: alerts.pipe(rx.delay(5.0)))
+        send(walk, action="buy", quantity=1)
+        walk.tick(after=6)
+        send(walk, action="buy", quantity=1)
+        walk.command("limits", limits={"quantity": 5})
+
+        send(walk, action="exit", quantity=None)
+
+        assert walk.position() == 0
+        walk.tick(after=6)
+        assert walk.position() == 0
+        assert all(ticket.ended for ticket in walk.tickets())
+
+    def test_other_limits_do_not_lose_what_is_held(self):
+        walk, entry = self.held()
+        walk.command("limits", limits={"quantity": 5})
+
+        walk.tick(after=6)
+
+        assert of(walk, entry).status is Status.FILLED

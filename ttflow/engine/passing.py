@@ -50,7 +50,7 @@ class Passing(Contracts):
         self._rules: dict[str, StrategyRule] = {}
         self._bound.clear()
         self._opted: dict[str, str] = {}
-        self.held.clear()  # what the old flow held goes through the new one
+        self._take_back()
         self.clock = InputClock()
         self.flow = Flow("alerts", scheduler=self.clock)
         self.flow.graph.muted = self._muted
@@ -64,6 +64,14 @@ class Passing(Contracts):
         self._passing: Ticket | None = None
         self._out: Ticket | None = None
         self._late: list[Ticket] = []
+
+    def _take_back(self) -> None:
+        """Let what the old flow held go through the new one at once: an exit may be waiting behind it."""
+        for key in sorted(self.held):
+            if ticket := self.state.tickets.get(key):
+                self.state.put("tickets", evolve(ticket, until=None))
+                self.touched[ledger_key(ticket)] = None
+        self.held.clear()
 
     def rule(self, strategy: str) -> StrategyRule:
         """What the settings say about the strategy's mode."""
