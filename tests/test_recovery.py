@@ -10,13 +10,14 @@ import reactivex.operators as rx
 
 from ttflow import deciding
 from ttflow import operators as ops
+from ttflow.alert import parse_alert
 from ttflow.desk import Desk
 from ttflow.errors import JournalUnavailable
 from ttflow.inputs import Kind
 from ttflow.journal import Journal, Reader
 from ttflow.rerun import verify
 from ttflow.settings import Settings
-from ttflow.testing import Clock, body
+from ttflow.testing import Clock, ScriptedBroker, body
 
 
 def throttled(alerts, desk):
@@ -106,6 +107,75 @@ def test_what_was_kept_and_not_decided_is_decided_at_the_start_as_of_its_own_tim
         (fill,) = reader.rows("fills", symbol="B")
         assert (fill["seq"], fill["filled_at"]) == (kept.seq, kept.at.isoformat().replace("+00:00", "Z"))
     assert verify(journal) is None
+
+
+class TestWhatWaitsForABroker:
+    """Alerts that were kept for a live broker, and not decided before the desk was gone."""
+
+    @pytest.fixture
+    def broker(self):
+        return ScriptedBroker()
+
+    @pytest.fixture
+    def desk(self, journal, broker):
+        group = {"broker": "scripted", "live": True, "strategies": ("walker",), "sides": "both"}
+        given = {"secrets": ("a-webhook-secret",), "journal": journal, "groups": {"desk": group}}
+        return lambda: Desk(Settings.model_validate(given), brokers={"scripted": broker})
+
+    def rows(self, journal, table, **where):
+        with Reader.open(journal) as reader:
+            return list(reader.rows(table, **where))
+
+    def keep(self, desk, **fields):
+        text = body(account_group="desk", **fields).decode()
+        return desk.keep(text, parse_alert(text.encode()))
+
+    def test_a_stop_leaves_no_entry_in_doubt_and_the_next_start_sends_it(self, journal, broker, desk):
+        async def stopped():
+            async with desk() as first:
+                await asyncio.gather(self.keep(first, symbol="A"), self.keep(first, symbol="B"))
+
+        async def started():
+            async with asyncio.timeout(20), desk() as second:
+                while broker.orders == {} or second.engine.state.tickets:
+                    await second.decided(second.journal.last_seq)
+                    await asyncio.sleep(0)
+
+        asyncio.run(stopped())
+        assert (broker.orders, self.rows(journal, "orders")) == ({}, [])
+
+        asyncio.run(started())
+        assert list(broker.orders.values()) == [1, 1]
+        assert [row["status"] for row in self.rows(journal, "tickets")] == ["filled", "filled"]
+        assert verify(journal) is None
+
+    def test_an_exit_that_a_start_decides_does_not_leave_before_the_broker_has_told(
+        self, journal, broker, desk
+    ):
+        async def entered():
+            async with asyncio.timeout(20), desk() as first:
+                await first.send(body(account_group="desk", quantity=2))
+                while first.engine.state.tickets:
+                    await first.decided(first.journal.last_seq)
+                    await asyncio.sleep(0)
+
+        async def kept():
+            async with await Journal.open(journal) as opened:
+                raw = body(account_group="desk", action="exit", quantity=None).decode()
+                await opened.keep(Kind.ALERT, raw)
+
+        async def started():
+            async with desk():
+                pass
+
+        asyncio.run(entered())
+        asyncio.run(kept())
+        asyncio.run(started())
+
+        (order,) = self.rows(journal, "orders", leg="close")
+        assert (order["status"], len(broker.orders)) == ("failed", 1)
+        assert [row["status"] for row in self.rows(journal, "tickets")] == ["filled", "open"]
+        assert verify(journal) is None
 
 
 def test_a_backlog_longer_than_a_checkpoint_comes_back_as_it_was_decided(journal):

@@ -18,6 +18,7 @@ from ttflow.engine import Applied, Effect, Engine
 from ttflow.errors import JournalError, JournalUnavailable
 from ttflow.inputs import Decision, Input, Kind
 from ttflow.journal import Journal
+from ttflow.order import Leg
 
 log = logging.getLogger("ttflow.desk")
 
@@ -83,11 +84,19 @@ class Decider:
         """Whether no input waits to be decided; what is decided may still wait for its commit."""
         return not self._pending
 
-    def resume(self, decided: int, applied: Sequence[Applied]) -> None:
-        """Go on after `decided` inputs of earlier lives; those kept after them were applied just now."""
+    def resume(self, decided: int, applied: Sequence[Applied]) -> list[Effect]:
+        """Go on after `decided` inputs of earlier lives; those kept after them were applied just now.
+
+        Returns the orders of these that would reduce a position. They do not leave: it may have been closed
+        while the desk was away, and to close it again would open the other side.
+        """
         self.recorded = decided
+        unsent: list[Effect] = []
         for one in applied:
-            self._write(one)
+            held = [effect for effect in one.effects if _reduces(effect)]
+            unsent += held
+            self._write(one._replace(effects=tuple(effect for effect in one.effects if effect not in held)))
+        return unsent
 
     def stop(self) -> None:
         """Set nothing going any more; what waits is decided by `finish`."""
@@ -96,9 +105,17 @@ class Decider:
             self.timer.cancel()
 
     def finish(self) -> None:
-        """Decide what waits, as long as the journal takes it."""
+        """Decide what waits, as long as the journal takes it, up to what asks something of a broker.
+
+        The lanes have ended: such an order would stand as sent, never leave, and be in doubt for a person to
+        settle. It is not decided, nor what comes after it; the next start decides it, and sends it.
+        """
         while self._pending and self.journal.healthy:
-            self._drain()
+            item, alert, _ = self._pending.popleft()
+            applied = self.engine.apply(item, alert)
+            if applied.effects:
+                return
+            self._write(applied)
 
     def disappoint(self, told: str) -> None:
         """Nobody waits for ever: what is not decided now will not be decided in this life of the desk."""
@@ -213,6 +230,11 @@ class Decider:
                 return
             log.warning("a tick waits for the journal: %s", error)
             self.timer = self._loop.call_later(1.0, self.tick)
+
+
+def _reduces(effect: Effect) -> bool:
+    """Whether an effect sends an order that closes a position, or protects one."""
+    return effect.kind in ("submit", "close") and effect.order.leg is not Leg.OPEN
 
 
 __all__ = ["Decider"]

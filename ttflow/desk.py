@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ttflow import __version__, builtin
 from ttflow.alert import Alert, parse_alert
 from ttflow.book.record import Figures
-from ttflow.brokers import Broker
+from ttflow.brokers import Broker, Report
 from ttflow.deciding import STOPPED, Decider
 from ttflow.engine import Engine, Ids
 from ttflow.errors import RequestError
@@ -121,9 +121,17 @@ class Desk(Outside):
         return self
 
     async def _recover(self) -> None:
+        """Bring the journal's state back; what was to close something is made anew after the start.
+
+        From the start on such an order waits until the broker has told what is there.
+        """
         self.engine.ids = Ids(self.journal.journal_id)
         undecided = recover(self.engine, self.reader)
-        self.decider.resume(self.reader.last_seq - len(undecided), undecided)
+        reason = "it was decided at a start, before the broker had told what is there: nothing was sent"
+        for effect in self.decider.resume(self.reader.last_seq - len(undecided), undecided):
+            await self._report(
+                Report(order_id=effect.order.order_id, outcome="failed", reason=reason, call=effect.kind)
+            )
 
     async def _started(self) -> None:
         """A start is an input too: with the settings in force, and with what can be reached."""
