@@ -130,3 +130,54 @@ def test_a_change_that_was_on_its_way_when_the_desk_stopped_is_told_again_and_th
     send(walk, action="update", quantity=None, stop_loss={"price": 99})
     assert (walk.sent[-1].kind, walk.sent[-1].order.stop_price) == ("modify", 99)
     assert walk.orders(leg=Leg.STOP_LOSS)[0].status is OrderStatus.WORKING
+
+
+@pytest.mark.parametrize(
+    ("exit_", "targets", "stops"),
+    [
+        ({"action": "exit", "quantity": 1, "order_type": "limit", "limit_price": 105}, [1], [2]),
+        ({"action": "exit", "quantity": 1, "order_type": "limit", "limit_price": 110}, [1], [2]),
+        ({"action": "exit", "quantity": None, "order_type": "limit", "limit_price": 105}, [], [2]),
+        ({"action": "sell", "quantity": 1, "order_type": "stop", "stop_price": 95}, [2], [1]),
+        ({"action": "sell", "quantity": 1, "order_type": "stop", "stop_price": 85}, [2], [2]),
+    ],
+)
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_no_jump_of_the_price_fills_an_exit_that_rests_and_the_same_again_by_its_bracket(
+    side, exit_, targets, stops
+):
+    def there(price):
+        return price if side == "buy" else 200 - price
+
+    walk = live("modifies")
+    levels = {"take_profit": {"price": there(110)}, "stop_loss": {"price": there(90)}}
+    send(walk, action=side, quantity=2, **levels)
+    walk.filled(walk.orders()[-1], 100)
+    leaves = {name: there(level) if name.endswith("price") else level for name, level in exit_.items()}
+    if side == "sell" and exit_["action"] == "sell":
+        leaves["action"] = "buy"
+    answer_all(walk)
+    send(walk, **leaves)
+    for _ in range(3):
+        answer_all(walk)
+
+    left = walk.desk.engine.state.orders.values()
+    assert [order.remaining for order in left if order.leg is Leg.TAKE_PROFIT] == targets
+    assert [order.remaining for order in left if order.leg is Leg.STOP_LOSS] == stops
+    (close,) = (order for order in left if order.leg is Leg.CLOSE)
+    walk.filled(close, close.limit_price or close.stop_price)
+    answer_all(walk)
+    held = abs(walk.position())
+    whole = [("stop_loss", there(90), held), ("take_profit", there(110), held)]
+    assert standing(walk) == (whole if held else [])
+
+
+def answer_all(walk):
+    """Let the broker do what it was asked."""
+    for order in tuple(walk.desk.engine.state.orders.values()):
+        if order.cancelling:
+            walk.report(order, "cancelled", call="cancel")
+        elif order.changing:
+            walk.report(order, "accepted", call="modify")
+        elif order.status is OrderStatus.SUBMITTING:
+            walk.report(order, "accepted", call="submit")

@@ -6,18 +6,20 @@ is traded; then they travel as a distance (rule 23).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from ttflow.alert import Alert, Level
 from ttflow.book.ledger import Bracket, Ledger, Target
 from ttflow.book.rows import Price
 from ttflow.errors import SymbolError
 from ttflow.instrument import instrument, ticker
+from ttflow.order import Leg, Order
 from ttflow.settings import DisasterStop
 from ttflow.symbols import resolve
-from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain
+from ttflow.words import ONE, ZERO, OrderType, Side, evolve, plain, scaled, tidy
 
 RECENT = timedelta(seconds=60)
 """How old a contract's own price may be, when an alert comes, to tell how far the two are apart."""
@@ -27,6 +29,19 @@ PROMPT = timedelta(seconds=10)
 
 MOVES = Decimal("0.0025")
 """What a market itself may move, as a part of its price, between an alert's price and the contract's own."""
+
+
+class Wanted(NamedTuple):
+    """One protective order as it should stand."""
+
+    leg: Leg
+    price: Decimal
+    quantity: Decimal
+
+    def is_met_by(self, order: Order) -> bool:
+        """Whether an order stands so, and is to stay."""
+        price = order.stop_price if order.leg is Leg.STOP_LOSS else order.limit_price
+        return (order.leg, price, order.remaining) == self and not order.cancelling
 
 
 def apart(
@@ -149,3 +164,33 @@ def followed(bracket: Bracket, ledger: Ledger, price: Decimal) -> Bracket:
         stop = max(stop, level) if sign > 0 else min(stop, level)
         bracket = evolve(bracket, stop=stop, break_even=None)
     return bracket
+
+
+def wanted(ledger: Ledger, held: Decimal, resting: Sequence[Order] = ()) -> Iterator[Wanted]:
+    """The protective orders that a bracket asks for, cut to what is held.
+
+    What an exit that rests closes sooner, or with them, is not theirs: one jump of the price would do both.
+    """
+    bracket = ledger.bracket
+    assert bracket is not None  # the caller has looked
+    sign, taken = ONE if ledger.position > 0 else -ONE, ZERO
+    kind = instrument(ledger.contract or ledger.root)
+    for target in bracket.targets:
+        asked = (
+            held if target.theirs is None else kind.floor_to_lot(scaled(target.theirs, ledger.ratio or ONE))
+        )
+        quantity = tidy(min(asked, held - taken - _sooner(resting, OrderType.LIMIT, target.price, sign)))
+        if quantity > 0:
+            taken += quantity
+            yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
+    if bracket.stop is not None:
+        quantity = tidy(held - _sooner(resting, OrderType.STOP, bracket.stop, -sign))
+        if quantity > 0:
+            yield Wanted(Leg.STOP_LOSS, bracket.stop, quantity)
+
+
+def _sooner(resting: Sequence[Order], kind: OrderType, price: Decimal, way: Decimal) -> Decimal:
+    """How much exits of a kind close that rest no further away than `price`, which is `way` of the market."""
+    levels = ((order.limit_price or order.stop_price, order) for order in resting if order.type is kind)
+    near = (order for level, order in levels if level is not None and (price - level) * way >= 0)
+    return sum((order.remaining for order in near), ZERO)

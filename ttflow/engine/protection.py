@@ -6,22 +6,20 @@ or the ledger flattened when it is refused. Stop and targets cancel each other, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 from ttflow.alert import Alert
 from ttflow.book.ledger import Bracket, Flattening, Key, Ledger, Target
 from ttflow.book.state import ledger_key
 from ttflow.engine.base import PROTECTIVE, SIMULATOR, Effect
-from ttflow.engine.levels import RECENT, beside, bracket_of, disaster, followed, moved
+from ttflow.engine.levels import RECENT, Wanted, beside, bracket_of, disaster, followed, moved, wanted
 from ttflow.engine.orders import moved_by
 from ttflow.engine.reports import LEG_PAUSE, Reports
-from ttflow.instrument import held_as, instrument, ticker
+from ttflow.instrument import held_as, ticker
 from ttflow.order import Fill, Leg, Order, OrderStatus
 from ttflow.ticket import Reason, Ticket
-from ttflow.words import ONE, ZERO, OrderType, evolve, plain, scaled, tidy
+from ttflow.words import ONE, ZERO, OrderType, evolve, plain, tidy
 
 PATIENCE = timedelta(seconds=5)
 """How long a position may stand without the protection that it is to have."""
@@ -34,14 +32,6 @@ PART_PAUSE = timedelta(seconds=3)
 
 STANDS = frozenset({OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED})
 """What an order is when its broker has taken it."""
-
-
-class Wanted(NamedTuple):
-    """One protective order as it should stand."""
-
-    leg: Leg
-    price: Decimal
-    quantity: Decimal
 
 
 class Protection(Reports):
@@ -159,7 +149,7 @@ class Protection(Reports):
         if bracket is None or len(bracket.targets) > 1 or any(target.theirs for target in bracket.targets):
             return ()  # several targets are held by the desk
         legs = []
-        for want in _wanted(evolve(held, bracket=bracket), order.quantity):
+        for want in wanted(evolve(held, bracket=bracket), order.quantity):
             name = "stop_price" if want.leg is Leg.STOP_LOSS else "limit_price"
             made = self.unasked(held, want.leg, want.quantity, 1, **{name: want.price})
             legs.append(evolve(made, alert_id=order.alert_id, parent=order.order_id))
@@ -220,9 +210,10 @@ class Protection(Reports):
             (entry.filled for entry in entries.values()), ZERO
         )  # theirs comes to life with the rest
         held = abs(ledger.position) - carried
-        missing = list(_wanted(ledger, held)) if ledger.bracket and held > 0 else []
+        resting = [order for order in orders if order.leg is Leg.CLOSE]
+        missing = list(wanted(ledger, held, resting)) if ledger.bracket and held > 0 else []
         for order in standing:
-            match = next((want for want in missing if _is(order, want)), None)
+            match = next((want for want in missing if want.is_met_by(order)), None)
             if match:
                 missing.remove(match)
             elif not self._resize(order, missing, ledger):
@@ -352,23 +343,6 @@ class Protection(Reports):
             self.touched[ledger.key] = None
 
 
-def _wanted(ledger: Ledger, held: Decimal) -> Iterator[Wanted]:
-    """The protective orders that a bracket asks for, cut to what is held."""
-    bracket = ledger.bracket
-    assert bracket is not None  # the caller has looked
-    left, kind = held, instrument(ledger.contract or ledger.root)
-    for target in bracket.targets:
-        asked = (
-            held if target.theirs is None else kind.floor_to_lot(scaled(target.theirs, ledger.ratio or ONE))
-        )
-        quantity = tidy(min(asked, left))
-        left -= quantity
-        if quantity:
-            yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
-    if bracket.stop is not None:
-        yield Wanted(Leg.STOP_LOSS, bracket.stop, held)
-
-
 def _shift(alert: Alert, order: Order, price: Decimal) -> Decimal:
     """How far the alert's levels are from those of the contract that was filled at a price (rule 23).
 
@@ -390,11 +364,6 @@ def _as_sent(bracket: Bracket, legs: list[Order]) -> Bracket:
         stop=stops[0] if stops else bracket.stop,
         targets=tuple(Target(price) for price in targets if price is not None) or bracket.targets,
     )
-
-
-def _is(order: Order, want: Wanted) -> bool:
-    price = order.stop_price if order.leg is Leg.STOP_LOSS else order.limit_price
-    return (order.leg, price, order.remaining) == want and not order.cancelling
 
 
 __all__ = ["PATIENCE", "Protection"]
