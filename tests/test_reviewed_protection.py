@@ -172,6 +172,22 @@ def test_no_jump_of_the_price_fills_an_exit_that_rests_and_the_same_again_by_its
     assert standing(walk) == (whole if held else [])
 
 
+def test_where_orders_cannot_be_changed_the_new_stop_follows_the_end_of_the_old_one():
+    walk = live()
+    send(walk, action="buy", quantity=1, stop_loss={"price": 90})
+    walk.filled(walk.orders()[-1], 100)
+    answer_all(walk)
+
+    send(walk, action="buy", quantity=1)
+    walk.filled(walk.orders(leg=Leg.OPEN)[-1], 100)
+    (old,) = walk.orders(leg=Leg.STOP_LOSS)
+    assert old.cancelling
+    walk.filled(old, 90)
+
+    assert walk.position() == 1, "a second stop beside it would have sold two more"
+    assert standing(walk) == [("stop_loss", 90, 1)]
+
+
 def answer_all(walk):
     """Let the broker do what it was asked."""
     for order in tuple(walk.desk.engine.state.orders.values()):

@@ -218,7 +218,8 @@ class Protection(Reports):
                 missing.remove(match)
             elif not self._resize(order, missing, ledger):
                 self.withdraw(order, "the position it protects has changed")
-        if missing and not any(order.cancelling for order in standing) and not self._pausing(ledger):
+        going = any(one.leg in PROTECTIVE and one.cancelling for one in self.state.orders_of(key))
+        if missing and not going and not self._pausing(ledger):  # both could be filled at once
             if self.closable(ledger):  # where the broker shows no position, a stop would open one
                 self._place(key, missing)
         elif (
