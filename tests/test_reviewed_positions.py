@@ -1,5 +1,7 @@
 """Positions end where an alert says: what rests, or is held by the flow, takes nobody past it."""
 
+from collections import Counter
+
 import pytest
 from reactivex import operators as rx
 
@@ -69,6 +71,21 @@ def test_a_ladder_of_limits_that_tell_their_positions_stays():
     walk.price(price=90)
 
     assert walk.position() == 3
+
+
+def test_an_entry_beside_one_that_rests_in_another_month_is_in_the_same_contract():
+    walk = desk()
+    rests = {"order_type": "limit", "limit_price": 4990}
+    send(walk, symbol="ESZ2026", action="buy", quantity=1, price=5000, **rests)
+    send(walk, symbol="ESH2027", action="buy", quantity=1, price=5050)
+    walk.price("ESZ2026", 4980)
+
+    send(walk, symbol="ES1!", action="exit", quantity=None, price=5050)
+
+    held = Counter()
+    for fill in walk.fills:
+        held[fill.symbol] += fill.signed
+    assert dict(held) == {"ESZ2026": 0}
 
 
 class TestHeldByTheFlow:

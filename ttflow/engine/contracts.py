@@ -68,9 +68,12 @@ class Contracts(Floors):
     def symbol_for(self, ticket: Ticket) -> str:
         """What an entry is to trade: what the ledger holds already, else at outside brokers the front month.
 
+        What an opening order of the ledger may still come to hold counts as held: a ledger has one contract.
         What can't be resolved comes back as it was; `contract_bars` then says why it is denied.
         """
-        held = self.state.ledger(ledger_key(ticket)).contract
+        key = ledger_key(ticket)
+        openings = (order.symbol for order in self.state.orders_of(key) if order.leg is Leg.OPEN)
+        held = self.state.ledger(key).contract or next(openings, None)
         if held or self.broker_of(ticket.account_group, ticket.account) == SIMULATOR:
             return held or ticket.symbol
         try:
