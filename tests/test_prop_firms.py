@@ -126,6 +126,16 @@ class TestTheFloor:
         assert walk.position() == 0
         assert send(walk, action="buy", quantity=1, price=5000).reason == Reason.TRADING_REDUCING
 
+    def test_an_accounts_first_order_is_withdrawn_then_too_though_nothing_was_ever_filled(self):
+        walk = at_topstep()
+        entry = send(walk, action="buy", quantity=1, price=5000, order_type="limit", limit_price=4990)
+
+        until(walk, (21, 8, 0))
+
+        (order,) = walk.orders()
+        assert order.status is OrderStatus.CANCELLED
+        assert walk.tickets(entry.seq)[0].reason == Reason.TRADING_REDUCING
+
     def test_an_exit_goes_out_whatever_the_firm_says(self):
         walk = outside()
         walk.snapshot({}, equity=50_000)

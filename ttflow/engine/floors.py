@@ -157,6 +157,8 @@ class Floors(Money):
             return None
         if under.bars:
             return Reason.TRADING_REDUCING, f"{under.verdict.sentence}."
+        if (group, name) not in self.state.firms:
+            self.weighed[group, name] = None  # the clock counts from the first order, not from its fill
         rules = under.standing.rules
         if said := news_bars(rules, self._news(ticket), ticket.symbol, self.now):
             return Reason.NEWS, said
