@@ -123,6 +123,20 @@ class TestHeldByTheFlow:
 
         assert walk.position() == 3
 
+    @pytest.mark.parametrize(
+        ("told", "later", "ends"),
+        [(1, (1, 1), 1), (1, (1, 2), 2), (2, (1, 1), 1), (2, (1, 3), 3), (None, (1, 1), 1)],
+    )
+    def test_what_it_holds_counts_towards_the_position_that_a_later_alert_tells(self, told, later, ends):
+        walk = desk(lambda alerts, desk: alerts.pipe(rx.delay(5.0)))
+        send(walk, action="buy", quantity=told or 1, position_size=told)
+
+        send(walk, action="buy", quantity=later[0], position_size=later[1])
+        walk.tick(after=4.5)
+        walk.tick(after=1)
+
+        assert walk.position() == ends <= later[1]
+
     def test_another_strategys_exit_leaves_it_alone(self):
         walk, _ = self.held()
 

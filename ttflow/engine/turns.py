@@ -108,8 +108,8 @@ class Turns(Queueing):
         ledger = self.state.ledger(key)
         if self.awaits_another(ticket, ledger):
             return
-        self.recall(ticket)
         wanted = self.want_of(ticket, ledger)
+        self.recall(ticket, wanted)
         clear = self.in_the_way(ticket, wanted)
         if clear:
             self.state.put("tickets", ticket.note(f"First {_count(len(clear))} withdrawn.", "ledger"))

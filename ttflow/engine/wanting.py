@@ -77,21 +77,40 @@ class Wanting(Flattens):
             ends += wanted.plan.opening * wanted.plan.side.sign
         return frozenset(one.order_id for one in openings if (ends - alert.target) * one.side.sign > 0)
 
-    def recall(self, ticket: Ticket) -> int:
+    def recall(self, ticket: Ticket, wanted: Want | None = None) -> int:
         """End what the flow still holds to open where an alert says otherwise; returns how many."""
         if not self.held:
             return 0
         action, recalled = ticket.alert.action, 0
-        for held in self.state.tickets_of(ledger_key(ticket)):
-            if held.key not in self.held or held.seq > ticket.seq or held.plan is None:
-                continue
-            if action in (Action.BUY, Action.SELL) and held.plan.side.value == action.value:
+        waiting = [held for held in self._held_before(ticket) if held.plan is not None]
+        past = wanted is not None and self._goes_past(ticket, wanted, waiting)
+        for held in waiting:
+            assert held.plan is not None  # it was looked at
+            alike = action in (Action.BUY, Action.SELL) and held.plan.side.value == action.value
+            if alike and not past:
                 continue
             self.held.discard(held.key)
             text = "A later alert came while the flow held it."
             self.finish(held, Status.CANCELLED, Reason.SUPERSEDED, text, step="ledger")
             recalled += 1
         return recalled
+
+    def _held_before(self, ticket: Ticket) -> list[Ticket]:
+        """The tickets of the same ledger that the flow holds, and that came before this one."""
+        tickets = self.state.tickets_of(ledger_key(ticket))
+        return [one for one in tickets if one.key in self.held and one.seq <= ticket.seq]
+
+    def _goes_past(self, ticket: Ticket, wanted: Want, waiting: list[Ticket]) -> bool:
+        """Whether what the flow holds would take the ledger past the position that an alert tells."""
+        alert, key = ticket.alert, ledger_key(ticket)
+        if alert.target is None:
+            return False
+        plans = [one.plan for one in waiting] + [wanted.plan]
+        ends = self.state.ledger(key).theirs
+        ends += sum((plan.opening * plan.side.sign for plan in plans if plan is not None), ZERO)
+        openings = (order for order in self.state.orders_of(key) if order.leg is Leg.OPEN)
+        ends += sum((order.share(order.remaining) for order in openings), ZERO)
+        return (ends - alert.target) * (1 if alert.action is Action.BUY else -1) > 0
 
     def leaving(self, ticket: Ticket) -> Decimal:
         """What closing orders that still work take of the ticket's ledger."""
