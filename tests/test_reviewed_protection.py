@@ -188,6 +188,21 @@ def test_where_orders_cannot_be_changed_the_new_stop_follows_the_end_of_the_old_
     assert standing(walk) == [("stop_loss", 90, 1)]
 
 
+def test_a_second_target_follows_the_change_of_the_first_to_what_is_left_for_it():
+    walk = live("modifies")
+    send(walk, action="buy", quantity=3, take_profit={"price": 110})
+    walk.filled(walk.orders()[-1], 100)
+    answer_all(walk)
+
+    both = [{"price": 105, "quantity": 1}, {"price": 110, "quantity": 2}]
+    send(walk, action="update", quantity=None, take_profit=both)
+    (first,) = walk.orders(leg=Leg.TAKE_PROFIT)
+    assert first.changing
+
+    answer_all(walk)
+    assert standing(walk) == [("take_profit", 105, 1), ("take_profit", 110, 2)]
+
+
 def answer_all(walk):
     """Let the broker do what it was asked."""
     for order in tuple(walk.desk.engine.state.orders.values()):

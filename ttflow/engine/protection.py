@@ -218,10 +218,9 @@ class Protection(Reports):
                 missing.remove(match)
             elif not self._resize(order, missing, ledger):
                 self.withdraw(order, "the position it protects has changed")
-        going = any(one.leg in PROTECTIVE and one.cancelling for one in self.state.orders_of(key))
-        if missing and not going and not self._pausing(ledger):  # both could be filled at once
+        if missing and not self._pausing(ledger):
             if self.closable(ledger):  # where the broker shows no position, a stop would open one
-                self._place(key, missing)
+                self._place(key, self._free(key, missing))
         elif (
             not missing
             and ledger.bracket
@@ -230,6 +229,17 @@ class Protection(Reports):
             and all(order.status in STANDS for order in standing)  # what is only on its way may be refused
         ):
             self._bracket(ledger, evolve(ledger.bracket, refused=0, refused_at=None))
+
+    def _free(self, key: Key, missing: list[Wanted]) -> list[Wanted]:
+        """What may be placed now: nothing beside what still goes, nor a target beside one that still changes.
+
+        Until the broker has done that both stand there, and could be filled at once.
+        """
+        there = [order for order in self.state.orders_of(key) if order.leg in PROTECTIVE]
+        if any(order.cancelling for order in there):
+            return []
+        changing = any(order.changing and order.leg is Leg.TAKE_PROFIT for order in there)
+        return [want for want in missing if not (changing and want.leg is Leg.TAKE_PROFIT)]
 
     def _carrying(self, orders: list[Order]) -> dict[str | None, Order]:
         """The entries of a ledger that are not done, and whose bracket their broker holds back until then."""
