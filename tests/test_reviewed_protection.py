@@ -203,6 +203,33 @@ def test_a_second_target_follows_the_change_of_the_first_to_what_is_left_for_it(
     assert standing(walk) == [("take_profit", 105, 1), ("take_profit", 110, 2)]
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "targets", "held"),
+    [
+        ("0.5", [1, 1], [1, 0]),
+        ("0.5", [1, 3], [2, 1, 0]),
+        ("0.5", [1, 1, 1, 1], [2, 1, 1, 0]),
+        ("2.5", [1, 1], [5, 2, 0]),
+        ("0.34", [1, 2], [1, 0]),
+        ("1", [1, 2], [3, 2, 0]),
+    ],
+)
+def test_targets_leave_an_account_the_same_fraction_that_they_leave_the_strategy(multiplier, targets, held):
+    walk = desk(accounts=({"name": "a", "multiplier": multiplier},))
+    levels = [{"price": 5010 + 10 * place, "quantity": part} for place, part in enumerate(targets)]
+    entry = {"symbol": "ESZ2026", "action": "buy", "quantity": sum(targets), "price": 5000}
+    send(walk, **entry, take_profit=levels, stop_loss={"price": 4900})
+
+    seen = [walk.position()]
+    for level in levels:
+        walk.price("ESZ2026", level["price"])
+        seen.append(walk.position())
+        stops = [row for row in standing(walk) if row[0] == "stop_loss"]
+        assert stops == ([("stop_loss", 4900, seen[-1])] if seen[-1] else [])
+
+    assert seen == held + [0] * (len(seen) - len(held))
+
+
 def answer_all(walk):
     """Let the broker do what it was asked."""
     for order in tuple(walk.desk.engine.state.orders.values()):

@@ -32,16 +32,17 @@ MOVES = Decimal("0.0025")
 
 
 class Wanted(NamedTuple):
-    """One protective order as it should stand."""
+    """One protective order as it should stand; `theirs` is what it closes in the strategy's units, signed."""
 
     leg: Leg
     price: Decimal
     quantity: Decimal
+    theirs: Decimal
 
     def is_met_by(self, order: Order) -> bool:
         """Whether an order stands so, and is to stay."""
         price = order.stop_price if order.leg is Leg.STOP_LOSS else order.limit_price
-        return (order.leg, price, order.remaining) == self and not order.cancelling
+        return (order.leg, price, order.remaining) == self[:3] and not order.cancelling
 
 
 def apart(
@@ -169,24 +170,26 @@ def followed(bracket: Bracket, ledger: Ledger, price: Decimal) -> Bracket:
 def wanted(ledger: Ledger, held: Decimal, resting: Sequence[Order] = ()) -> Iterator[Wanted]:
     """The protective orders that a bracket asks for, cut to what is held.
 
-    What an exit that rests closes sooner, or with them, is not theirs: one jump of the price would do both.
+    Each target leaves the same fraction that it leaves the strategy, rounded towards flat (rule 8). What an
+    exit that rests closes sooner, or with them, is not theirs: one jump of the price would do both.
     """
     bracket = ledger.bracket
     assert bracket is not None  # the caller has looked
-    sign, taken = ONE if ledger.position > 0 else -ONE, ZERO
+    sign, left = ONE if ledger.position > 0 else -ONE, held
+    whole = before = after = abs(ledger.theirs) * held / abs(ledger.position)
     kind = instrument(ledger.contract or ledger.root)
     for target in bracket.targets:
-        asked = (
-            held if target.theirs is None else kind.floor_to_lot(scaled(target.theirs, ledger.ratio or ONE))
-        )
-        quantity = tidy(min(asked, held - taken - _sooner(resting, OrderType.LIMIT, target.price, sign)))
+        after = ZERO if target.theirs is None else max(ZERO, after - target.theirs)
+        goes = left - min(left, kind.floor_to_lot(scaled(after, ledger.ratio or ONE)))
+        quantity = tidy(min(goes, left - _sooner(resting, OrderType.LIMIT, target.price, sign)))
         if quantity > 0:
-            taken += quantity
-            yield Wanted(Leg.TAKE_PROFIT, target.price, quantity)
+            theirs = tidy((after - before) * sign * quantity / goes)
+            left, before = left - quantity, after
+            yield Wanted(Leg.TAKE_PROFIT, target.price, quantity, theirs)
     if bracket.stop is not None:
         quantity = tidy(held - _sooner(resting, OrderType.STOP, bracket.stop, -sign))
         if quantity > 0:
-            yield Wanted(Leg.STOP_LOSS, bracket.stop, quantity)
+            yield Wanted(Leg.STOP_LOSS, bracket.stop, quantity, tidy(-whole * sign * quantity / held))
 
 
 def _sooner(resting: Sequence[Order], kind: OrderType, price: Decimal, way: Decimal) -> Decimal:

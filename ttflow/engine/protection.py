@@ -216,7 +216,7 @@ class Protection(Reports):
             match = next((want for want in missing if want.is_met_by(order)), None)
             if match:
                 missing.remove(match)
-            elif not self._resize(order, missing, ledger):
+            elif not self._resize(order, missing):
                 self.withdraw(order, "the position it protects has changed")
         if missing and not self._pausing(ledger):
             if self.closable(ledger):  # where the broker shows no position, a stop would open one
@@ -265,7 +265,7 @@ class Protection(Reports):
         others = self.held_of(ledger.account_group, ledger.account, contract) - ledger.position
         return max(ZERO, min(held, (book.held.get(contract, ZERO) - others) * sign))
 
-    def _resize(self, order: Order, missing: list[Wanted], ledger: Ledger) -> bool:
+    def _resize(self, order: Order, missing: list[Wanted]) -> bool:
         """Move an order to where its leg is wanted now, where that can be, instead of a new one."""
         match = next((want for want in missing if want.leg is order.leg), None)
         inside = order.broker == SIMULATOR
@@ -275,8 +275,8 @@ class Protection(Reports):
         if order.changing or order.unsettled:
             return True  # its turn comes with the broker's answer
         name = "stop_price" if order.leg is Leg.STOP_LOSS else "limit_price"
-        theirs = tidy(-ledger.theirs * match.quantity / abs(ledger.position))
         quantity = order.filled + match.quantity
+        theirs = tidy(match.theirs * quantity / match.quantity)
         changes = {"quantity": quantity, "theirs": theirs, "changing": not inside, name: match.price}
         changed = evolve(order, **changes)
         self.state.put("orders", changed)
@@ -291,7 +291,7 @@ class Protection(Reports):
                 return  # the one before was filled at once
             price = {"stop_price" if want.leg is Leg.STOP_LOSS else "limit_price": want.price}
             made = self.unasked(ledger, want.leg, want.quantity, place, **price)
-            self.dispatch(evolve(made, alert_id=ledger.bracket.alert_id))
+            self.dispatch(evolve(made, alert_id=ledger.bracket.alert_id, theirs=want.theirs))
 
     def over(self, order: Order, status: OrderStatus, reason: Reason, why: str | None = None) -> None:
         """An order ends; protection that was refused is tried again, or the position flattened."""
