@@ -248,6 +248,20 @@ def test_protection_that_vanishes_at_the_broker_is_restored(tmp_path, venue, typ
 
 
 @every_venue
+def test_a_stop_and_a_target_that_are_both_lost_are_placed_anew_by_nobodys_hand(tmp_path, venue):
+    async def work(scene):
+        await scene.alert("buy", quantity=2)
+        await scene.until(lambda: scene.held() == 2, "held")
+        await scene.fault("drop", 2)
+        await scene.alert("update", stop_loss={"price": 4990}, take_profit={"price": 5020})
+        await scene.until(scene.guarded, "guarded")
+
+        assert not notices(scene, "unknown_order")
+
+    play(tmp_path, venue, work)
+
+
+@every_venue
 def test_protection_that_is_refused_once_is_tried_again(tmp_path, venue):
     async def work(scene):
         await scene.alert("buy", quantity=2)

@@ -186,7 +186,7 @@ class Reports(Orders):
         if order.leg is Leg.OPEN or net is None:
             return False
         place = (order.account_group, order.account, order.root)
-        others = (one for one in self.state.orders.values() if one.order_id != order.order_id)
+        others = (one for one in self.state.orders.values() if one.side is not order.side)
         if any(one.unsettled and (one.account_group, one.account, one.root) == place for one in others):
             return False  # what another order did, and has not told yet, may make up for what this one did
         return Decimal(net) == self.net(order.account_group, order.account, order.root)
