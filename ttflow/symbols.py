@@ -28,7 +28,16 @@ from ttflow.contracts import (
     rolls_on,
 )
 from ttflow.errors import SymbolError
-from ttflow.instrument import OPTION, futures, instrument, is_currency, is_pair, root, ticker
+from ttflow.instrument import (
+    OPTION,
+    STOCK_EXCHANGES,
+    futures,
+    instrument,
+    is_currency,
+    is_pair,
+    root,
+    ticker,
+)
 
 __all__ = [
     "MONTHS",
@@ -39,6 +48,7 @@ __all__ = [
     "from_broker",
     "front",
     "is_ambiguous",
+    "is_foreign",
     "kind",
     "last_day",
     "must_be_flat_by",
@@ -201,6 +211,15 @@ def is_ambiguous(symbol: str) -> bool:
     month (`ZM1!`); a person may mean either.
     """
     return ticker(symbol) in _NAMESAKES and ":" not in symbol
+
+
+def is_foreign(symbol: str) -> bool:
+    """Whether a symbol names a stock, or an index, that is on no American exchange.
+
+    Its letters may be another company's there: `TSX:T` is Telus, and `T` is AT&T.
+    """
+    exchange, colon, _ = symbol.strip().upper().partition(":")
+    return bool(colon) and kind(symbol) == "stock" and exchange.partition("_")[0] not in STOCK_EXCHANGES
 
 
 # Tickers of American stocks and funds that are roots as well; one that is missing is only not warned of.

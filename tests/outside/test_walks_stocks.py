@@ -93,6 +93,21 @@ def test_an_option_is_not_sold_to_open_and_what_was_bought_is_sold_to_close(tmp_
     play(tmp_path, TASTYTRADE, work)
 
 
+@pytest.mark.parametrize("symbol", ["TSX:T", "XETR:ALV", "TVC:GOLD"])
+def test_another_countrys_stock_is_not_bought_under_the_letters_of_an_american_one(tmp_path, symbol):
+    async def work(scene):
+        denied = await scene.alert("buy", quantity=1, symbol=symbol, price=50)
+        assert scene.ticket(denied)["reason"] == "UNKNOWN_SYMBOL"
+        assert not scene.fake.exchange.orders
+
+        await scene.alert("buy", quantity=1, symbol="NYSE:T", price=50)
+        await holds(scene, 1)
+        await scene.alert("exit", symbol="TSX:T", price=50)
+        await scene.until(scene.flat, "flat")
+
+    play(tmp_path, TASTYTRADE, work)
+
+
 def test_a_group_that_allows_it_sells_an_option_to_open(tmp_path):
     async def work(scene):
         await scene.alert("sell", quantity=1, **OPTION)

@@ -16,7 +16,16 @@ from ttflow.operators.gates import days_of
 from ttflow.order import Leg
 from ttflow.settings.limits import FlatBy
 from ttflow.settings.rules import EVERY
-from ttflow.symbols import Contract, contract, is_ambiguous, kind, must_be_flat_by, resolve, to_broker
+from ttflow.symbols import (
+    Contract,
+    contract,
+    is_ambiguous,
+    is_foreign,
+    kind,
+    must_be_flat_by,
+    resolve,
+    to_broker,
+)
 from ttflow.ticket import Reason, Ticket
 from ttflow.words import Side, evolve
 
@@ -92,6 +101,9 @@ class Contracts(Floors):
         outside = self.broker_of(ticket.account_group, ticket.account)
         if outside == "tastytrade" and is_ambiguous(ticket.symbol):
             text = f"{ticket.symbol} is a stock and a future: write it with its exchange, or as a contract."
+            return Reason.UNKNOWN_SYMBOL, text
+        if outside == "tastytrade" and is_foreign(ticket.symbol):
+            text = f"{ticket.symbol} is on no American exchange, and what tastytrade calls so may be another."
             return Reason.UNKNOWN_SYMBOL, text
         if outside in _KNOWN:
             try:
