@@ -26,8 +26,8 @@ QUIET = 3
 """How many turns of the loop that keep nothing new end a burst; what was kept is acknowledged by then."""
 
 PATIENCE_S = 2.0
-"""How long a decision waits at most for a burst to end. TradingView gives up on an alert that nobody has
-acknowledged within 3 s; who decides meanwhile acknowledges half as many."""
+"""How long a decision waits at most for a burst to end, beside waiting for those before it. TradingView gives
+up on an alert that nobody has acknowledged within 3 s; who decides meanwhile acknowledges half as many."""
 
 SLICE_S, LONGEST_S = 0.003, 0.25
 """How long is decided between two looks for new alerts, and how long at most where decisions are late."""

@@ -142,6 +142,8 @@ class Harness:
 
     script, trouble = "outside.py", TROUBLE
     symbols = SYMBOLS
+    late_s: ClassVar = 0.3
+    """How long after the load a desk is given to come to its crash point."""
     accounts: Mapping[str, Sequence[str]] = {"paper": ["paper"], "live": ["one", "two"], "nowhere": [""]}
 
     def __init__(self, journal: Path, seed: int, mutant: str = "") -> None:
@@ -263,7 +265,7 @@ class Harness:
                 await load
             # What a sender did may lead to the crash point only later, in a lane of the worker.
             if crash and kill_after_s is None:
-                await asyncio.wait((run.ended,), timeout=0.3)
+                await asyncio.wait((run.ended,), timeout=self.late_s)
             reached = bool(crash) and run.ended.done()
         self.by_itself += reached
         self.crashed[crash if reached else f"{crash or 'any time'}: killed"] += 1
@@ -318,6 +320,7 @@ class AtTradovate(Harness):
 
     script, trouble = "fake.py", fake.TROUBLE
     symbols = ("ES1!", "NQ1!")
+    late_s = 3.0  # it signs in first
     accounts: ClassVar = {"paper": ["paper"], "live": ["main"], "nowhere": [""]}
 
     @property
