@@ -46,7 +46,7 @@ def test_nothing_is_set_by_default():
     [
         (
             "[limits]\nquantity = 0",
-            """limits.quantity."*" (from ttflow.toml line 2): is too small""",
+            "limits.quantity (from ttflow.toml line 2): is too small; give more than 0",
         ),
         (
             '[limits]\nposition = { ES = 1, "ES1!" = 2 }',
