@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ttflow.errors import SettingsError
+from ttflow.order import Leg
 from ttflow.settings import Limits, Settings, Sizing, load
 from ttflow.settings.limits import for_root
 from ttflow.testing import Walk
@@ -173,7 +174,8 @@ def test_an_exit_goes_out_whatever_the_limits_have_become():
     (leaving,) = desk.alert(symbol="ES1!", action="exit", quantity=None, price=4000)
 
     assert (leaving.status, desk.position()) == (Status.FILLED, 0)
-    assert {note.step for note in leaving.trail} >= {"limits", "collar", "order_size"}
+    assert {note.step for note in leaving.trail} >= {"limits", "collar"}
+    assert [order.quantity for order in desk.orders(leg=Leg.CLOSE)] == [1, 1, 1]
 
 
 def test_a_reversal_keeps_its_closing_leg_and_loses_the_opening_one_to_a_limit():

@@ -672,6 +672,50 @@ class TestRule10WhatMayStopAnExit:
 
         assert walk.position() == 0
 
+    def test_one_larger_than_an_order_may_be_goes_in_parts_one_after_the_other(self):
+        walk = self.holding_twelve()
+
+        ticket = send(walk, action="exit", quantity=None)
+        for part in (5, 5, 2):
+            (close,) = [order for order in walk.orders(leg=Leg.CLOSE) if not order.ended]
+            assert (close.quantity, of(walk, ticket).status) == (part, Status.ORDERED)
+            walk.filled(close, 100)
+
+        assert (of(walk, ticket).status, walk.position()) == (Status.FILLED, 0)
+        assert len({order.order_id for order in walk.orders(leg=Leg.CLOSE)}) == 3
+        assert sum("it goes in parts" in note.text for note in of(walk, ticket).trail) == 1
+
+    def test_on_paper_all_parts_are_filled_at_once_and_a_reversal_then_opens(self):
+        walk = desk(limits={"quantity": 5})
+        for _ in range(3):
+            send(walk, action="buy", quantity=4)
+
+        reversal = send(walk, action="sell", quantity=16, position_size=-4)
+
+        assert (of(walk, reversal).status, walk.position()) == (Status.FILLED, -4)
+        assert [order.quantity for order in walk.orders(leg=Leg.CLOSE)] == [5, 5, 2]
+
+    def test_a_part_that_is_refused_is_told_and_tried_again_in_a_second(self):
+        walk = self.holding_twelve()
+        ticket = send(walk, action="exit", quantity=None)
+        walk.filled(walk.orders(leg=Leg.CLOSE)[-1], 100)
+
+        walk.report(walk.orders(leg=Leg.CLOSE)[-1], "refused")
+
+        assert of(walk, ticket).until == walk.clock.now + timedelta(seconds=1)
+        assert "exit_stands" in [notice.kind for notice in walk.rows("notices")]
+        walk.tick(after=1)
+        assert [order.quantity for order in walk.orders(leg=Leg.CLOSE)] == [5, 5, 5]
+
+    @staticmethod
+    def holding_twelve():
+        walk = live(limits={"quantity": 5})
+        for _ in range(3):
+            send(walk, action="buy", quantity=4)
+            walk.filled(walk.orders()[-1], 100)
+        assert walk.position() == 12
+        return walk
+
     def test_an_exit_overtakes_an_entry_that_hangs_for_more_than_two_seconds(self):
         walk = live()
         send(walk, action="buy", quantity=1)

@@ -23,6 +23,8 @@ _ENDINGS: Mapping[OrderStatus, Status] = {
 }
 
 
+_STANDS = "An exit stands until it is done"
+
 _ENDS = 20
 """How many notes of a trail that has grown too long are kept, of its beginning and of its end."""
 
@@ -168,12 +170,13 @@ class Fills(Base):
     def _stand(self, ticket: Ticket, told: str) -> None:
         """An exit that was refused is tried again, with growing pauses, until it is done."""
         plan = ticket.plan or Plan(side=ticket.side)
-        pause = pause_after(plan.attempt)
-        if plan.attempt == 1:
+        refused = sum(_STANDS in note.text for note in ticket.trail)
+        pause = pause_after(refused + 1)
+        if not refused:
             name = f"{ticket.strategy} in {ticket.account_group}/{ticket.account}"
             again = f"{told.rstrip('.')}. It is tried again until it is done."
             self.notice("exit_stands", "critical", f"An exit of {name} did not go through: {again}")
-        text = f"{told} An exit stands until it is done: attempt {plan.attempt + 1} in {pause} s."
+        text = f"{told} {_STANDS}: attempt {plan.attempt + 1} in {pause} s."
         waiting = ticket.to(
             Status.OPEN,
             plan=evolve(plan, attempt=plan.attempt + 1),

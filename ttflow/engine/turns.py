@@ -19,7 +19,9 @@ from ttflow.engine.passing import HOLD, brought
 from ttflow.engine.queueing import Queueing
 from ttflow.instrument import instrument
 from ttflow.operators.asking import extra
+from ttflow.operators.limits import tables_of
 from ttflow.order import Leg
+from ttflow.settings.limits import for_root
 from ttflow.ticket import Plan, Reason, Status, Ticket
 from ttflow.words import ZERO, evolve, plain, scaled
 
@@ -141,11 +143,23 @@ class Turns(Queueing):
         if quantity <= 0:
             self.state.put("tickets", evolve(ticket, plan=evolve(plan, closing=ZERO), until=None))
             return
+        symbol = ledger.contract or ticket.symbol  # what is held is what is sold, whatever the alert calls it
+        most = self._most(ticket, symbol)
+        if most and quantity > most:  # the rest follows once this is filled
+            quantity, text = most, f"No order may be for more than {plain(most)}: it goes in parts."
+            if all(note.text != text for note in ticket.trail):
+                ticket = ticket.note(text, "ledger")
         theirs = plan.closing_theirs * quantity / plan.closing
         passed = self._pass(ticket, leg=Leg.CLOSE, side=plan.side, quantity=quantity, asked=theirs)
         ticket = evolve(ticket, trail=passed.trail) if passed else ticket
-        symbol = ledger.contract or ticket.symbol  # what is held is what is sold, whatever the alert calls it
         self.place(ticket, Leg.CLOSE, plan.side, quantity, theirs * plan.side.sign, symbol=symbol)
+
+    def _most(self, ticket: Ticket, symbol: str) -> Decimal | None:
+        """The most that one order may close by the limits of orders (rule 10); None where there is none."""
+        tables = tables_of(self.settings, ticket.account_group, ticket.strategy)
+        known = [for_root(table.quantity, symbol) for table in tables if table.quantity is not None]
+        most = min((amount for amount in known if amount is not None), default=ZERO)
+        return instrument(symbol).floor_to_lot(most) or None
 
     def _await_the_broker(self, ticket: Ticket, ledger: Ledger) -> None:
         """The broker doesn't show what the ledger says, or has yet to tell: the ticket stands until then."""

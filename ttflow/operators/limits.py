@@ -43,7 +43,7 @@ def limits(settings: Settings) -> Step:
         group = ticket.account_group if ticket.account_group in settings.groups else ""
         strategy = ticket.strategy if ticket.strategy in settings.strategies else EVERY
         if (steps := known.get((group, strategy))) is None:
-            tables = list(_tables(settings, group, strategy))
+            tables = list(tables_of(settings, ticket.account_group, ticket.strategy))
             steps = known[group, strategy] = [piece.build() for piece in _pieces(tables)]
         for one in steps:
             ticket = one(ticket, now)
@@ -54,10 +54,10 @@ def limits(settings: Settings) -> Step:
     return step
 
 
-def _tables(settings: Settings, group: str, strategy: str) -> Iterator[Limits]:
-    """The tables that hold, the most specific last."""
+def tables_of(settings: Settings, group: str, strategy: str) -> Iterator[Limits]:
+    """The tables that hold for a group's tickets of a strategy, the most specific last."""
     yield settings.limits
-    if group:
+    if group in settings.groups:
         yield settings.groups[group].limits
     for name in dict.fromkeys((EVERY, strategy)):
         if name in settings.strategies:
