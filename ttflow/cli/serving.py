@@ -53,6 +53,7 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
     from ttflow.desk import Desk
 
     stopped = stop_signal()
+    allow_connections()
     async with Desk(settings, flow=flow) as desk:
         desk.on_fatal = lambda error: None if stopped.done() else stopped.set_exception(error)
         serving = await server.serve(desk)
@@ -64,6 +65,20 @@ async def _serve(settings: Settings, flow: FlowFunction | None) -> None:
                 click.echo("Stopping.", err=True)
         finally:
             await serving.close()
+
+
+MOST_FILES = 65_536
+"""As many files as a desk may have open: each connection is one."""
+
+
+def allow_connections() -> None:
+    """Let the process open as many files as it may: 1,024, as systems have it, a few idle senders use up."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def fit_interpreter() -> None:
