@@ -552,6 +552,43 @@ class TestRule9AnExitStands:
 
         assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
 
+    def test_a_broker_that_does_not_withdraw_what_it_waits_for_is_told_of_once_and_asked_on(self):
+        walk = live()
+        send(walk, action="buy", quantity=1, stop_loss={"offset": 5})
+        walk.filled(walk.orders()[-1], 100)
+        (stop,) = walk.orders(leg=Leg.STOP_LOSS)
+        walk.report(stop, "accepted", call="submit")
+        ticket = send(walk, action="exit", quantity=None)
+
+        told = []
+        for _ in range(4):
+            assert walk.sent[-1].kind == "cancel"
+            walk.report(stop, "accepted", call="cancel", reason="it is locked")
+            walk.tick(after=30)
+            assert walk.sent[-1].kind == "find"
+            walk.report(stop, "accepted", call="find")
+            told.append(len([row for row in walk.rows("notices") if row.kind == "not_withdrawn"]))
+
+        assert told == [0, 1, 1, 1]
+        assert "it is locked" in walk.rows("notices")[-1].text
+        assert of(walk, ticket).status is Status.OPEN
+        walk.report(stop, "cancelled", call="cancel")
+        walk.filled(walk.orders(leg=Leg.CLOSE)[-1], 100)
+        assert (of(walk, ticket).status, walk.position()) == (Status.FILLED, 0)
+
+    def test_a_halt_whose_entry_the_broker_does_not_withdraw_is_told(self):
+        walk = live()
+        entry = send(walk, action="buy", quantity=1, order_type="limit", limit_price=90)
+        (order,) = walk.orders()
+        walk.report(order, "accepted", call="submit")
+        walk.command("halt", scope="*")
+
+        for _ in range(2):
+            walk.report(order, "accepted", call="cancel", reason="it is locked")
+
+        assert [row.kind for row in walk.rows("notices")].count("not_withdrawn") == 1
+        assert sum("not withdraw" in note.text for note in of(walk, entry).trail) == 2
+
     def test_a_partly_filled_entry_is_withdrawn_and_what_it_filled_closed(self):
         walk = desk()
         script(walk, "partial 1")

@@ -481,7 +481,9 @@ async def test_an_order_that_nothing_withdraws_stands_and_is_told_so(monkeypatch
         await desk.broker.submit(an_order(), BRACKET)
         await desk.told.until_filled("tt-1")
 
-        assert (await desk.broker.cancel(BRACKET[1])).outcome == "accepted"
+        report = await desk.broker.cancel(BRACKET[1])
+        assert report.outcome == "accepted"
+        assert "Not now." in report.reason
         assert await desk.status("tt-1-sl") == ["working"]
 
 

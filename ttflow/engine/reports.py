@@ -128,6 +128,8 @@ class Reports(Orders):
             self.over(order, OrderStatus.CANCELLED, Reason.WITHDRAWN, "The broker did less than was asked.")
             return
         if call == "cancel" and outcome not in ("cancelled", "expired"):
+            if reason and outcome in ("accepted", "working", "refused"):
+                self._still_there(order, reason)
             self._look_later(order, CANCEL_PAUSE)  # it was not withdrawn, or nobody knows: look what it does
             return
         if call == "modify" and outcome != "cancelled":
@@ -162,6 +164,22 @@ class Reports(Orders):
                 if order.leg is not Leg.OPEN:  # what it is compared with may not all have been told yet
                     self._look_later(order, LOOK_PAUSE)
                 self._in_doubt(order, "the broker does not know it. Look there: a person must decide.")
+
+    def _still_there(self, order: Order, why: str) -> None:
+        """Note with what waits for it that an order is not withdrawn; told to a person the second time."""
+        mine = self._ticket_of(order)
+        waiting = [mine] if mine and not mine.ended else self.state.tickets_of(ledger_key(order))
+        if not waiting:
+            return
+        what = f"{order.side} {plain(order.quantity)} {order.symbol} (order {order.order_id})"
+        first, again = f"The broker does not withdraw {what} yet.", f"It still does not withdraw {what}."
+        said = {note.text for note in waiting[0].trail}
+        if first not in said:
+            self.state.put("tickets", waiting[0].note(first, "order"))
+        elif again not in said:
+            self.state.put("tickets", waiting[0].note(again, "order"))
+            text = f"{order.account_group}/{order.account}: {what} is not withdrawn: {why.rstrip('.')}."
+            self.notice("not_withdrawn", "critical", f"{text} It is asked again; look at the broker.")
 
     def _did_less(self, order: Order) -> bool:
         """Whether a close is done at its broker with less than it was for, and no fill is on its way now.

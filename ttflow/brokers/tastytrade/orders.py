@@ -185,15 +185,18 @@ class Orders:
             number, whole = str(data["id"]), data.get("complex-order-id")
         try:
             return await self._withdrawn(order, number, whole)
-        except Refused:
-            found = await self._found(order)
+        except Refused as error:
+            found, why = await self._found(order), str(error)
         data = _standing(found)
-        if data is None or str(data["id"]) != number or not (bracket := data.get("complex-order-id")):
+        if data is None or str(data["id"]) != number:
             return await self._told(order, found)  # it has ended, or another one has taken its place
+        if not (bracket := data.get("complex-order-id")):
+            return evolve(await self._told(order, found), reason=why)
         try:
             return await self._withdrawn(order, number, None if whole else bracket)
-        except Refused:
-            return await self.find(order)
+        except Refused as error:
+            report = await self.find(order)
+            return evolve(report, reason=str(error)) if report.outcome == "accepted" else report
 
     async def _withdrawn(self, order: Order, number: str, whole: Any) -> Report:
         """Withdraw an order by its number, or all of the complex order `whole`; raises Refused."""
