@@ -1229,6 +1229,10 @@ def test_a_leg_that_is_lost_is_missing_in_the_snapshot():
 # The stream
 
 
+def test_a_heartbeat_that_is_a_little_late_comes_within_the_seconds_that_tradovate_asks_for():
+    assert sessions.Pace().beat_s <= 2.5 - 0.25
+
+
 @pytest.mark.parametrize("fault", ["close_socket", "shutdown", "no_heartbeat"])
 def test_what_happens_while_the_stream_is_gone_is_told_before_it_is_back(fault):
     async def work(at):
